@@ -1,0 +1,163 @@
+"""What an engine is: create, start, stop, watch containers. Knows neither images' sources nor APPs' rollouts.
+
+`reconcile/` drives an engine through this protocol; `agent.py` picks one and hands it its `RootfsSource`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from gateway.model.app import Limits, TmpfsMount
+from gateway.model.image import Rootfs
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A host directory or file at `target` in the container."""
+
+    source: Path
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """Everything that an engine needs to create one container."""
+
+    app: str
+    service: str
+    generation: int
+    """Grows with every container that is created for this service; never used twice."""
+    digest: str
+    """Identity of what runs here; an observed container with another digest is to be replaced."""
+    image: str
+    """Pinned reference, in the store already."""
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    user: str = ""
+    """`uid[:gid]` or a name of the image's /etc/passwd; empty: the image's own."""
+    working_dir: str = ""
+    read_only: bool = False
+    stop_signal: str = "SIGTERM"
+    limits: Limits = Limits()
+    mounts: tuple[Mount, ...] = ()
+    tmpfs: tuple[TmpfsMount, ...] = ()
+    devices: tuple[str, ...] = ()
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    host_network: bool = False
+
+    @property
+    def id(self) -> str:
+        return container_id(self.app, self.service, self.generation)
+
+
+def container_id(app: str, service: str, generation: int) -> str:
+    """`{app}.{service}.{generation}`: names have no dots, so it can be taken apart again."""
+    return f"{app}.{service}.{generation}"
+
+
+class ContainerState(StrEnum):
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStatus:
+    """One container as it is now, whoever created it: also after the agent was killed and started again."""
+
+    app: str
+    service: str
+    generation: int
+    digest: str
+    state: ContainerState
+    pid: int = 0
+    exit_code: int | None = None
+    """128 + n for signal n; 255 when it is unknown because the monitor died, too."""
+    oom_killed: bool = False
+    started_ns: int = 0
+    finished_ns: int = 0
+
+    @property
+    def id(self) -> str:
+        return container_id(self.app, self.service, self.generation)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerExit:
+    """News: a container's main process has ended."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecResult:
+    exit_code: int
+    output: bytes
+    """stdout and stderr, the last 64 KiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    time: str
+    """RFC 3339."""
+    stream: str
+    """`stdout` or `stderr`."""
+    text: str
+
+
+class RootfsSource(Protocol):
+    """Where an engine gets the unpacked image from (`images/`)."""
+
+    def rootfs(self, image: str) -> Rootfs:
+        """NotFound when it is not (completely) in the store."""
+        ...
+
+
+class Engine(Protocol):
+    """Every method may raise ToolFailed, TimedOut or Unavailable; NotFound for an id that does not exist."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def prepare(self) -> None:
+        """Once at start: set up what all containers share and find those that already run. Never touches them."""
+
+    async def create(self, spec: ContainerSpec) -> None:
+        """Everything but the main process's first instruction. Leaves nothing behind when it fails."""
+
+    async def start(self, container: str) -> None: ...
+
+    async def stop(self, container: str, grace_s: float) -> None:
+        """Its stop signal, then SIGKILL after `grace_s`. Returns when it has exited; fine if it already had."""
+
+    async def kill(self, container: str, signal: str = "SIGKILL") -> None: ...
+
+    async def remove(self, container: str) -> None:
+        """Whatever is left of it, also when it still runs; fine if it is gone already."""
+
+    async def list(self) -> Sequence[ContainerStatus]:
+        """All containers of this engine instance, in no order."""
+
+    async def exec(self, container: str, argv: Sequence[str], timeout_s: float) -> ExecResult:
+        """Run `argv` inside the running container to its end; TimedOut kills it."""
+
+    def logs(self, container: str, *, tail: int, follow: bool) -> AsyncIterator[LogLine]:
+        """The last `tail` lines, then, with `follow`, new ones until the container is removed."""
+        ...
+
+    def exits(self) -> AsyncIterator[ContainerExit]:
+        """News of containers that end from now on. One consumer; `list()` has the details."""
+        ...
+
+    async def close(self) -> None:
+        """Let go: containers keep running."""
+
+    async def teardown(self) -> None:
+        """Remove all containers and everything that `prepare` made: no mount, cgroup or process of ours is left."""

@@ -1,0 +1,1 @@
+"""Thin wrappers of what Linux offers: files, processes, mounts, cgroups, serial ports, GPIO chips. No decisions."""

@@ -1,0 +1,1 @@
+"""The words that all rooms share: slotted dataclasses, names, topics. Standard library only, no I/O."""

@@ -1,0 +1,45 @@
+"""Tags: named values with unit, quality and time; what APPs publish and what goes up to the cloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+Value = float | int | bool | str
+
+
+class Quality(StrEnum):
+    """Of a value, as in OPC UA's severity classes."""
+
+    GOOD = "good"
+    UNCERTAIN = "uncertain"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value of a tag. Times are nanoseconds since the Unix epoch by the source's clock."""
+
+    tag: str
+    value: Value
+    time_ns: int
+    unit: str = ""
+    quality: Quality = Quality.GOOD
+    source: str = ""
+    """`app.service` that published it; set by the gateway, never by the APP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A closed tumbling window of a numeric tag: what is left of its samples. `quality` is the worst one seen."""
+
+    tag: str
+    start_ns: int
+    end_ns: int
+    mean: float
+    minimum: float
+    maximum: float
+    last: float
+    count: int
+    unit: str = ""
+    quality: Quality = Quality.GOOD
