@@ -1,0 +1,42 @@
+# make demo   sets up, runs the main job end to end on real parts, explains itself (JSON=1 writes build/demo.json)
+# make test   sets up, runs everything: test-fast, then test-system
+# make bench  measures side by side with peers, writes build/bench.json
+PYTHON := .venv/bin/python
+.PHONY: demo test test-fast test-system bench setup lint lock clean
+
+demo: setup
+	@$(PYTHON) -m tests.demo $(if $(JSON),--json build/demo.json)
+
+test: test-fast test-system
+
+setup:
+	@packaging/setup
+
+# Each half has a budget in seconds and fails when it is over it: a slow test suite is a suite that nobody runs.
+test-fast: setup
+	@$(PYTHON) tests/budget.py 180 $(MAKE) --no-print-directory lint unit
+
+test-system: setup
+	@$(PYTHON) tests/budget.py 600 $(PYTHON) -m pytest -q tests/conformance tests/system
+
+.PHONY: unit
+unit:
+	$(PYTHON) -m pytest -q tests/unit
+
+lint:
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports --no-cache
+	.venv/bin/mypy
+
+bench: setup
+	@packaging/setup bench
+	@$(PYTHON) -m tests.bench
+
+# Newer versions of the locked packages: needs uv (pip install uv).
+lock:
+	uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 \
+		--extra agent --extra cloud --extra dev pyproject.toml -o packaging/requirements.txt
+
+clean:
+	rm -rf build .venv .mypy_cache .ruff_cache .hypothesis
