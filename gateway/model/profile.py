@@ -55,6 +55,9 @@ class AuthorityCaps:
     host_network: bool = False
     memory_bytes: int | None = None
     """The most that one service may ask for."""
+    key_files: tuple[str, ...] = ()
+    """Public keys of this authority on the box itself; a path that is not absolute lies below the state directory. An
+    authority that has any is not signed for by the keys document."""
 
 
 @dataclass(frozen=True, slots=True)

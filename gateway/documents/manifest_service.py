@@ -1,0 +1,158 @@
+"""One entry of a manifest's `services`: the supported Compose keys of a service, turned into `model.app.Service`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+
+from gateway.documents import manifest_forms as forms
+from gateway.documents.checks import AppName, Model, Path, Seconds, Text, faults
+from gateway.documents.manifest_esdk import Esdk
+from gateway.documents.manifest_parts import Dependency, Deploy, HealthCheck, Tmpfs, TmpfsOptions, Volume
+from gateway.errors import InvalidInput
+from gateway.model import app
+from gateway.model.image import Reference
+
+_HOST: Final = re.compile(r"([A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9a-fA-F:.]{2,45}\])(:[0-9]{1,5})?")
+_REPOSITORY: Final = re.compile(r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
+_IMAGE_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_USER: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
+
+Words = Annotated[list[Text], BeforeValidator(forms.words), Field(max_length=256)]
+Texts = Annotated[dict[str, Annotated[str, Field(max_length=32768)]], BeforeValidator(forms.text_mapping)]
+Device = Annotated[str, AfterValidator(forms.device)]
+Capability = Annotated[str, AfterValidator(forms.capability)]
+
+
+def image_reference(text: str) -> str:
+    """An image by registry, repository and perhaps tag and digest. ValueError says what is wrong."""
+    try:
+        reference = Reference.parse(text)
+    except InvalidInput as failure:
+        raise ValueError(failure.message) from None
+    if not (len(text) <= 512 and _HOST.fullmatch(reference.host) and _REPOSITORY.fullmatch(reference.repository)):
+        raise ValueError(f"cannot use image {text[:80]!a}: host or repository is not spelled as registries allow it")
+    if str(reference) != text or (reference.tag and not _IMAGE_TAG.fullmatch(reference.tag)):
+        raise ValueError(f"cannot use image {text[:80]!a}: it must be HOST/REPOSITORY[:TAG][@sha256:DIGEST]")
+    return text
+
+
+class Service(Model):
+    """`build` and `labels` are accepted and dropped; a gateway sees no `build` (manifest.parse refuses it there)."""
+
+    image: Annotated[str, AfterValidator(image_reference)]
+    build: Any = None
+    command: Words | None = None
+    entrypoint: Words | None = None
+    environment: Annotated[Texts, Field(max_length=256)] = {}
+    labels: Texts = {}
+    user: str = ""
+    working_dir: Annotated[str, AfterValidator(forms.absolute_path)] = ""
+    read_only: bool = False
+    restart: Literal["no", "on-failure", "always", "unless-stopped"] = "no"
+    stop_grace_period: Seconds = 10.0
+    stop_signal: Annotated[str, BeforeValidator(forms.stop_signal)] = "SIGTERM"
+    healthcheck: HealthCheck | None = None
+    deploy: Deploy = Deploy()
+    volumes: Annotated[list[Annotated[Volume, BeforeValidator(forms.volume)]], Field(max_length=64)] = []
+    tmpfs: Annotated[
+        list[Annotated[Tmpfs, BeforeValidator(forms.tmpfs)]],
+        BeforeValidator(forms.one_or_more),
+        Field(max_length=16),
+    ] = []
+    devices: Annotated[list[Device], Field(max_length=64)] = []
+    cap_add: Annotated[list[Capability], Field(max_length=64)] = []
+    cap_drop: Annotated[list[Capability], Field(max_length=64)] = []
+    network_mode: Literal["none", "host"] = "none"
+    depends_on: Annotated[dict[AppName, Dependency], BeforeValidator(forms.dependencies), Field(max_length=32)] = {}
+    esdk: Annotated[Esdk, Field(alias="x-esdk")] = Esdk()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        return forms.drop_extensions(value, ours=("x-esdk",))
+
+    @field_validator("command")
+    @classmethod
+    def _not_empty(cls, command: list[str] | None) -> list[str] | None:
+        if command == []:
+            raise ValueError("must not be empty: leave it out to take the image's own")
+        return command
+
+    @field_validator("user", mode="before")
+    @classmethod
+    def _user(cls, value: Any) -> str:
+        text = forms.scalar_text(value)
+        if not _USER.fullmatch(text):
+            raise ValueError('must be a user such as "1000", "1000:1000" or "app"')
+        return text
+
+    @field_validator("restart", mode="before")
+    @classmethod
+    def _restart(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.startswith("on-failure:"):
+            raise ValueError("a maximum number of restarts is not supported: write on-failure")
+        return value
+
+    @field_validator("environment")
+    @classmethod
+    def _variables(cls, environment: dict[str, str]) -> dict[str, str]:
+        found: list[tuple[Path, str]] = [
+            ((key,), f"must match {_VARIABLE.pattern}") for key in environment if not _VARIABLE.fullmatch(key)
+        ]
+        if found:
+            raise faults(found)
+        return environment
+
+    @model_validator(mode="after")
+    def _targets(self) -> Service:
+        """Two things at one place would hide each other."""
+        targets: list[tuple[Path, str]] = [(("volumes", i, "target"), v.target) for i, v in enumerate(self.volumes)]
+        targets += [(("tmpfs", i), mount.target) for i, mount in enumerate(self.tmpfs)]
+        seen: set[str] = set()
+        found: list[tuple[Path, str]] = []
+        for path, target in targets:
+            if target in seen:
+                found.append((path, f"something else is mounted at {target} already"))
+            seen.add(target)
+        if found:
+            raise faults(found)
+        return self
+
+    def build_service(self, name: str) -> app.Service:
+        limits = self.deploy.resources.limits
+        return app.Service(
+            name=name,
+            image=self.image,
+            command=tuple(self.command or ()),
+            entrypoint=None if self.entrypoint is None else tuple(self.entrypoint),
+            environment=self.environment,
+            user=self.user,
+            working_dir=self.working_dir,
+            read_only=self.read_only,
+            restart=app.Restart(self.restart),
+            stop_grace_period_s=self.stop_grace_period,
+            stop_signal=self.stop_signal,
+            healthcheck=self.healthcheck.build() if self.healthcheck else None,
+            limits=limits.build(),
+            volumes=tuple(
+                app.VolumeMount(str(v.source), v.target, v.read_only) for v in self.volumes if v.type == "volume"
+            ),
+            binds=tuple(app.BindMount(str(v.source), v.target, v.read_only) for v in self.volumes if v.type == "bind"),
+            tmpfs=self._tmpfs(),
+            devices=tuple(dict.fromkeys(self.devices)),
+            cap_add=tuple(dict.fromkeys(self.cap_add)),
+            cap_drop=tuple(dict.fromkeys(self.cap_drop)),
+            host_network=self.network_mode == "host",
+            depends_on={other: app.Condition(entry.condition) for other, entry in self.depends_on.items()},
+            esdk=self.esdk.build(),
+            settings=self.esdk.settings,
+        )
+
+    def _tmpfs(self) -> tuple[app.TmpfsMount, ...]:
+        short = [app.TmpfsMount(mount.target, mount.size) for mount in self.tmpfs]
+        long = [app.TmpfsMount(v.target, (v.tmpfs or TmpfsOptions()).size) for v in self.volumes if v.type == "tmpfs"]
+        return tuple(short + long)
