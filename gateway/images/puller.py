@@ -1,0 +1,261 @@
+"""Brings a pinned image into the store: manifest, disk check, layers by range over a link that drops, unpack, record.
+
+Retries a bounded number of times without progress; trying again for ever is the reconciler's part. Two pulls of the
+same image or layer run one after the other. Used by `reconcile/`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from gateway.errors import Corrupted, InvalidInput, NotSupported, TimedOut, Unavailable
+from gateway.images.download import Download
+from gateway.images.manifest import Descriptor, Manifest, choose_platform, is_index, parse_configuration, parse_manifest
+from gateway.images.records import Record
+from gateway.images.registry import Credentials, Registry
+from gateway.images.space import MissingLayer, check_space, needed_bytes
+from gateway.images.store import ImageStore, pinned_digest
+from gateway.lifecycle.backoff import Backoff
+from gateway.model.image import Reference
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+RETRY: Final = Backoff(first_s=0.5, cap_s=20.0)
+TRIES: Final = 8
+"""Attempts in a row that bring no byte; about a minute with RETRY."""
+PROGRESS_INTERVAL_S: Final = 0.25
+ABORT_TIMEOUT_S: Final = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class PullProgress:
+    """Compressed bytes of all layers; `total_bytes` is 0 until the manifest is known. `text` is for people."""
+
+    done_bytes: int
+    total_bytes: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the manifest says is to be done."""
+
+    reference: Reference
+    manifest: Manifest
+    record: Record
+    small: dict[str, bytes]
+    """The index, manifest and configuration, by digest."""
+
+    @property
+    def layers(self) -> tuple[tuple[Descriptor, str], ...]:
+        return tuple(zip(self.manifest.layers, self.record.diff_ids, strict=True))
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(layer.size for layer in self.manifest.layers)
+
+
+class Puller:
+    """`architecture` is OCI's (`arm64`, `arm/v7`); `plain_http` the profile's `plain_http_registries`."""
+
+    def __init__(
+        self,
+        store: ImageStore,
+        architecture: str,
+        plain_http: Sequence[str],
+        reserved_disk_bytes: int,
+        *,
+        credentials: Credentials | None = None,
+        retry: Backoff = RETRY,
+        tries: int = TRIES,
+    ) -> None:
+        self._store, self._architecture = store, architecture
+        self._plain_http, self._reserved_disk_bytes = tuple(plain_http), reserved_disk_bytes
+        self._credentials, self._retry, self._tries = credentials, retry, tries
+        self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
+
+    async def pull(self, image: str) -> AsyncGenerator[PullProgress, None]:
+        """Yields progress a few times a second and ends when the store has the image. Iterate it under `aclosing`.
+
+        InvalidInput: not pinned, or refused content. NotPermitted: plain HTTP, or the registry refuses. NotFound.
+        NotSupported: no such platform. Corrupted: wrong digests. Unavailable: no link, or no disk; worth trying again.
+        """
+        reference, pinned = Reference.parse(image), pinned_digest(image)
+        async with self._one_at_a_time(pinned):
+            if self._store.has(image):
+                return
+            registry = Registry(reference.host, self._plain_http, self._credentials)
+            yield PullProgress(0, 0, f"asking {reference.host} for the manifest")
+            plan = await self._resolve(registry, reference)
+            with self._store.reserve(_everything(plan)):
+                self._check_space(image, plan)
+                await asyncio.to_thread(self._store.put_small_blobs, plan.small)
+                done = 0
+                for number, (layer, diff_id) in enumerate(plan.layers, 1):
+                    where = f"layer {number} of {len(plan.layers)}"
+                    async with contextlib.aclosing(self._layer(registry, plan, layer, diff_id)) as steps:
+                        async for bytes_done, verb in steps:
+                            yield PullProgress(done + bytes_done, plan.total_bytes, f"{verb} {where}")
+                    done += layer.size
+                await asyncio.to_thread(self._store.commit, plan.record)
+            yield PullProgress(plan.total_bytes, plan.total_bytes, "complete")
+
+    # The manifest
+
+    async def _resolve(self, registry: Registry, reference: Reference) -> _Plan:
+        pinned = manifest_digest = reference.digest
+        raw = await self._small(registry, reference, pinned, None)
+        small = {pinned: raw}
+        if is_index(raw):
+            manifest_digest = choose_platform(raw, self._architecture).digest
+            raw = small[manifest_digest] = await self._small(registry, reference, manifest_digest, None)
+        manifest = parse_manifest(raw)
+        config = manifest.config
+        small[config.digest] = await self._small(registry, reference, config.digest, config.size)
+        configuration = parse_configuration(small[config.digest])
+        if configuration.architecture != self._architecture.partition("/")[0]:
+            raise NotSupported(
+                f"cannot use image {reference}: it is for {configuration.architecture}, this is {self._architecture}"
+            )
+        if len(configuration.diff_ids) != len(manifest.layers):
+            raise InvalidInput(
+                f"cannot use image {reference}: {len(manifest.layers)} layers"
+                f" but {len(configuration.diff_ids)} config.rootfs.diff_ids"
+            )
+        record = Record(str(reference), pinned, manifest_digest, config.digest, configuration.diff_ids)
+        return _Plan(reference, manifest, record, small)
+
+    async def _small(self, registry: Registry, reference: Reference, digest: str, size: int | None) -> bytes:
+        """A manifest (`size` None) or configuration: from the store, otherwise from the registry."""
+
+        def fetch() -> bytes:
+            if (stored := self._store.small_blob(digest)) is not None:
+                return stored
+            if size is None:
+                return registry.manifest(reference.repository, digest)
+            return registry.small_blob(reference.repository, digest, size)
+
+        for failures in range(1, self._tries + 1):
+            try:
+                return await _in_thread(registry, fetch)
+            except (Unavailable, TimedOut) as error:
+                await self._before_retry(error, failures)
+        raise AssertionError("unreachable: the last failure raises")
+
+    # Layers
+
+    async def _layer(
+        self, registry: Registry, plan: _Plan, layer: Descriptor, diff_id: str
+    ) -> AsyncGenerator[tuple[int, str], None]:
+        """Make one layer present; yields (compressed bytes done, what is being done)."""
+        async with self._one_at_a_time(diff_id):
+            if self._store.has_layer(diff_id):
+                yield layer.size, "found"
+                return
+            if not self._store.has_blob(layer):
+                async with contextlib.aclosing(self._download(registry, plan, layer)) as offsets:
+                    async for offset in offsets:
+                        yield offset, "pulling"
+            yield layer.size, "unpacking"
+            await self._store.unpack(layer, diff_id, self._free_bytes() - self._reserved_disk_bytes)
+
+    async def _download(self, registry: Registry, plan: _Plan, layer: Descriptor) -> AsyncGenerator[int, None]:
+        """Until the blob is in the store: every dropped link is taken up where it dropped."""
+        partial = self._store.partial(layer.digest, plan.record.pinned)
+        download = Download(partial, layer)
+        failures, damaged, before = 0, 0, -1
+        while True:
+            task = asyncio.create_task(
+                _in_thread(registry, lambda: download.attempt(registry, plan.reference.repository))
+            )
+            try:
+                while not (await asyncio.wait([task], timeout=PROGRESS_INTERVAL_S))[0]:
+                    yield download.offset
+            finally:
+                await _settle(task)
+            try:
+                task.result()
+                break
+            except Corrupted:
+                damaged += 1
+                if damaged > 1:
+                    raise
+                log.warning("blob damaged, fetching it again digest=%s", layer.digest)
+            except (Unavailable, TimedOut) as error:
+                failures = 1 if download.offset > before >= 0 else failures + 1
+                before = download.offset
+                await self._before_retry(error, failures)
+        await asyncio.to_thread(self._store.accept_blob, partial, layer.digest)
+
+    async def _before_retry(self, error: Unavailable | TimedOut, failures: int) -> None:
+        """Wait, or give up."""
+        if failures >= self._tries:
+            raise error
+        log.log(logging.WARNING if failures == 1 else logging.DEBUG, "pull interrupted, trying again cause=%s", error)
+        await asyncio.sleep(self._retry.delay_s(failures, random.random))
+
+    # Disk
+
+    def _check_space(self, image: str, plan: _Plan) -> None:
+        missing = {}
+        for layer, diff_id in plan.layers:
+            if not self._store.has_layer(diff_id):
+                missing[diff_id] = MissingLayer(layer.size, self._present(plan, layer), layer.compression != "none")
+        check_space(image, needed_bytes(missing.values()), self._free_bytes(), self._reserved_disk_bytes)
+
+    def _present(self, plan: _Plan, layer: Descriptor) -> int:
+        if self._store.has_blob(layer):
+            return layer.size
+        with contextlib.suppress(FileNotFoundError):
+            return min(layer.size, self._store.partial(layer.digest, plan.record.pinned).stat().st_size)
+        return 0
+
+    def _free_bytes(self) -> int:
+        found = os.statvfs(self._store.root)
+        return found.f_bavail * found.f_frsize
+
+    @contextlib.asynccontextmanager
+    async def _one_at_a_time(self, name: str) -> AsyncIterator[None]:
+        """Pulls that want the same image or layer wait for each other here."""
+        lock, users = self._locks.setdefault(name, (asyncio.Lock(), []))
+        users.append(None)
+        try:
+            async with lock:
+                yield
+        finally:
+            users.pop()
+            if not users:
+                del self._locks[name]
+
+
+def _everything(plan: _Plan) -> list[str]:
+    blobs = [layer.digest for layer in plan.manifest.layers]
+    return [*plan.record.blobs, *plan.record.diff_ids, *blobs]
+
+
+async def _in_thread(registry: Registry, function: Callable[[], T]) -> T:
+    """Run blocking code in a worker thread; a cancelled caller cuts its connection and waits for it to end."""
+    task = asyncio.ensure_future(asyncio.to_thread(function))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        registry.abort()
+        await asyncio.wait([task], timeout=ABORT_TIMEOUT_S)
+        if task.done() and not task.cancelled():
+            task.exception()  # it was told to fail: nobody needs to hear of it
+        raise
+
+
+async def _settle(task: asyncio.Task[None]) -> None:
+    """Cancel it if it still runs, and wait for its end."""
+    if not task.done():
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,251 @@
+"""The image store on flash: content-addressed, written so that a power cut at any instant loses nothing acknowledged.
+
+    store.json                       schema version of all of this
+    blobs/sha256/<hex>               manifests and configurations; a layer's blob only until it is unpacked
+    ingest/<hex>.<image's hex>       partial download, resumed from its length
+    layers/<diff_id's hex>/          an unpacked layer; `tmp-*` beside them is half made and swept at boot
+    refs/<image's hex>               the record of a whole image, written last
+
+Each step is fsync (syncfs for a layer), rename, fsync of the directory, before the next one counts on it. Does not
+download: see `puller.py`. Blocks for the disk; `has()` and `rootfs()` answer from memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from gateway.errors import Corrupted, FieldgateError, InvalidInput, NotFound, NotSupported
+from gateway.host.files import fsync_directory, read_limited, write_durable
+from gateway.host.statefile import StateFile
+from gateway.images.manifest import MAX_CONFIG_BYTES, Descriptor
+from gateway.images.records import Record, hexadecimal, load_rootfs, read_record, write_record
+from gateway.images.unpacker import unpack_layer
+from gateway.model.image import Reference, Rootfs
+
+log = logging.getLogger(__name__)
+
+SCHEMA: Final = 1
+_TEMPORARY: Final = "tmp-"
+
+
+class ImageStore:
+    """One directory tree, one agent (which holds its own lock). Implements `engines.base.RootfsSource`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.blobs, self.ingest = root / "blobs" / "sha256", root / "ingest"
+        self.layers, self.refs = root / "layers", root / "refs"
+        self._images: dict[str, tuple[Record, Rootfs]] = {}
+        self._lock = threading.Lock()
+        """Removal may run in a thread: it and `reserve` must see each other."""
+        self._reserved: Counter[str] = Counter()
+
+    def open(self) -> None:
+        """Check the schema, sweep what is half made, load the records; partial downloads stay. Blocks.
+
+        NotSupported: a newer agent wrote the store. Damaged images are forgotten, so that they are pulled anew.
+        """
+        for directory in (self.blobs, self.ingest, self.layers, self.refs):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        schema = StateFile(self.root / "store.json", SCHEMA)
+        if schema.read() is None:
+            schema.write({})
+        for leftover in self.layers.glob(f"{_TEMPORARY}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        for directory in (self.blobs, self.refs):
+            for path in directory.glob(".*.new"):
+                path.unlink()
+        self._images.clear()
+        for path in sorted(self.refs.iterdir()):
+            self._load(path)
+        log.info("image store opened images=%d", len(self._images))
+
+    def has(self, image: str) -> bool:
+        """Whether the pinned reference is here, complete and unpacked. InvalidInput: not pinned."""
+        return pinned_digest(image) in self._images
+
+    def rootfs(self, image: str) -> Rootfs:
+        """NotFound: not (completely) here."""
+        found = self._images.get(pinned_digest(image))
+        if found is None:
+            raise NotFound(f"cannot use image {image}: it is not in the store")
+        return found[1]
+
+    def images(self) -> list[str]:
+        """The references that the images were pulled by."""
+        return sorted(record.image for record, _ in self._images.values())
+
+    # What the puller needs
+
+    @contextlib.contextmanager
+    def reserve(self, digests: Iterable[str]) -> Iterator[None]:
+        """Keep these blobs and layers (digests, diff_ids) from `remove_unreferenced` while a pull counts on them."""
+        names = [hexadecimal(digest) for digest in digests]
+        with self._lock:
+            self._reserved.update(names)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reserved -= Counter(names)
+
+    def has_layer(self, diff_id: str) -> bool:
+        return (self.layers / hexadecimal(diff_id)).is_dir()
+
+    def blob_path(self, digest: str) -> Path:
+        return self.blobs / hexadecimal(digest)
+
+    def has_blob(self, descriptor: Descriptor) -> bool:
+        """Whether a blob is here in full length; it was verified before it came here."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.blob_path(descriptor.digest).stat().st_size == descriptor.size
+        return False
+
+    def small_blob(self, digest: str) -> bytes | None:
+        """A manifest or configuration, verified again; None when it is not here or damaged."""
+        with contextlib.suppress(FileNotFoundError, InvalidInput):
+            data = read_limited(self.blob_path(digest), MAX_CONFIG_BYTES)
+            if hashlib.sha256(data).hexdigest() == hexadecimal(digest):
+                return data
+        return None
+
+    def put_small_blobs(self, blobs: Mapping[str, bytes]) -> None:
+        """Store verified manifests and configurations by digest; blocks for fsyncs unless they are here."""
+        for digest, data in blobs.items():
+            if self.small_blob(digest) is None:
+                write_durable(self.blob_path(digest), data)
+
+    def partial(self, digest: str, image_digest: str) -> Path:
+        """Where a blob is downloaded to; a part of it that another image's pull has left is taken over."""
+        path = self.ingest / f"{hexadecimal(digest)}.{hexadecimal(image_digest)}"
+        if not path.exists():
+            for other in self.ingest.glob(f"{hexadecimal(digest)}.*"):
+                other.rename(path)
+                break
+        return path
+
+    def accept_blob(self, partial: Path, digest: str) -> None:
+        """A downloaded file that was verified and fsynced becomes a blob."""
+        partial.rename(self.blob_path(digest))
+        fsync_directory(self.blobs)
+        fsync_directory(self.ingest)
+
+    async def unpack(self, layer: Descriptor, diff_id: str, max_bytes: int) -> int:
+        """Make `layers/<diff_id>` of a blob that is here; returns its bytes of data. Errors as of `unpack_layer`.
+
+        The blob goes when the layer is there, or when it proves to be damaged; a refused one waits for its removal.
+        """
+        blob, target = self.blob_path(layer.digest), self.layers / f"{_TEMPORARY}{hexadecimal(diff_id)}"
+        try:
+            await asyncio.to_thread(_fresh_directory, target)
+            size = await unpack_layer(blob, layer, diff_id, target, max_bytes)
+            await asyncio.to_thread(self._accept_layer, target, diff_id)
+        except Corrupted:
+            blob.unlink(missing_ok=True)
+            raise
+        finally:
+            await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
+        blob.unlink(missing_ok=True)
+        return size
+
+    def commit(self, record: Record) -> None:
+        """The image is complete: durable, then known. Corrupted: it is not. Blocks for an fsync."""
+        rootfs = load_rootfs(record, self.layers, self.small_blob(record.config) or b"")
+        if isinstance(rootfs, str):
+            raise Corrupted(f"cannot keep image {record.image}: {rootfs}")
+        write_record(self.refs, record)
+        with self._lock:
+            self._images[record.pinned] = (record, rootfs)
+        log.info("image complete image=%s layers=%d", record.image, len(record.diff_ids))
+
+    # Removal
+
+    def remove_unreferenced(self, keep: Collection[str]) -> int:
+        """Remove every image but those in `keep` (pinned references), their partial downloads, and layers and blobs
+        that no image needs; bytes freed. What a running pull counts on stays. Blocks: call it from a thread.
+        """
+        wanted = {pinned_digest(image) for image in keep}
+        with self._lock:
+            for digest in [digest for digest in self._images if digest not in wanted]:
+                record, _ = self._images.pop(digest)
+                (self.refs / hexadecimal(digest)).unlink(missing_ok=True)
+                log.info("image removed image=%s", record.image)
+            fsync_directory(self.refs)
+            doomed = list(self._unreferenced({hexadecimal(digest) for digest in wanted}))
+            sizes = sum(_size(path) for path in doomed)
+            doomed = [self._set_aside(path) for path in doomed]
+        for path in doomed:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        return sizes
+
+    def _unreferenced(self, wanted: set[str]) -> Iterator[Path]:
+        records = [record for record, _ in self._images.values()]
+        reserved = {name for name, count in self._reserved.items() if count > 0}
+        diff_ids = {hexadecimal(diff_id) for record in records for diff_id in record.diff_ids} | reserved
+        blobs = {hexadecimal(blob) for record in records for blob in record.blobs} | reserved
+        yield from (p for p in self.layers.iterdir() if p.name not in diff_ids and not p.name.startswith(_TEMPORARY))
+        yield from (p for p in self.blobs.iterdir() if p.name not in blobs)
+        for path in self.ingest.iterdir():
+            blob, _, image = path.name.partition(".")
+            if image not in wanted and blob not in reserved:
+                yield path
+
+    def _set_aside(self, path: Path) -> Path:
+        """A layer is renamed before it is emptied: a crash in between must not leave half of it under its name."""
+        if path.parent != self.layers:
+            return path
+        aside = path.with_name(f"{_TEMPORARY}removed-{path.name}")
+        path.rename(aside)
+        fsync_directory(self.layers)
+        return aside
+
+    def _accept_layer(self, target: Path, diff_id: str) -> None:
+        target.rename(self.layers / hexadecimal(diff_id))
+        fsync_directory(self.layers)
+
+    def _load(self, path: Path) -> None:
+        try:
+            record = read_record(path)
+            rootfs = load_rootfs(record, self.layers, self.small_blob(record.config) or b"")
+        except NotSupported:
+            raise
+        except FieldgateError as error:
+            rootfs = error.message
+        if isinstance(rootfs, str):
+            log.warning("image forgotten ref=%s cause=%s", path.name, rootfs)
+            path.unlink()
+        else:
+            self._images[record.pinned] = (record, rootfs)
+
+
+def pinned_digest(image: str) -> str:
+    """The digest of a pinned reference; InvalidInput when it has none."""
+    digest = Reference.parse(image).digest
+    if not digest:
+        raise InvalidInput(f"cannot use image {image!r}: it has no digest", hint="images are pinned when deployed")
+    return digest
+
+
+def _fresh_directory(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(mode=0o755)
+
+
+def _size(path: Path) -> int:
+    """Bytes of data below `path`, following nothing."""
+    if not path.is_dir():
+        return path.lstat().st_size
+    return sum(os.lstat(os.path.join(base, name)).st_size for base, _, names in os.walk(path) for name in names)
