@@ -1,0 +1,184 @@
+"""What the runtime is told: ContainerSpec + image configuration -> config.json (OCI runtime-spec 1.0.2). Pure.
+
+Defaults are stricter than Docker's: ten capabilities, no new privileges, masked /proc and /sys, seccomp, no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.engines.base import ContainerSpec
+from gateway.engines.oci.users import User
+from gateway.errors import InvalidInput
+from gateway.model.image import ImageConfig
+
+CAPABILITIES: Final = (
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETGID",
+    "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
+)  # fmt: skip
+"""Docker's default without MKNOD, AUDIT_WRITE, SETFCAP and NET_RAW."""
+MASKED_PATHS: Final = (
+    "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
+    "/proc/timer_list", "/proc/timer_stats", "/sys/firmware", "/sys/dev/block",
+)  # fmt: skip
+READONLY_PATHS: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+DEFAULT_PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+CPU_PERIOD_US: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceNode:
+    """A device of the host to be made in the container."""
+
+    path: str
+    kind: str
+    """`c` or `b`."""
+    major: int
+    minor: int
+    mode: int
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What depends on the machine and not on the container."""
+
+    cgroup_parent: str
+    cgroup_v2: bool
+    devices: tuple[DeviceNode, ...] = ()
+
+
+def capabilities_of(spec: ContainerSpec) -> tuple[str, ...]:
+    """The defaults, without `cap_drop`, with `cap_add`; `ALL` in either means all that there are by default."""
+    dropped = {_capability(name) for name in spec.cap_drop}
+    kept = set() if "CAP_ALL" in dropped else set(CAPABILITIES) - dropped
+    return tuple(sorted(kept | {_capability(name) for name in spec.cap_add}))
+
+
+def process_arguments(spec: ContainerSpec, image: ImageConfig) -> tuple[str, ...]:
+    """Entry point and command by Compose's rules: an own entry point also discards the image's command."""
+    entrypoint = image.entrypoint if spec.entrypoint is None else spec.entrypoint
+    command = spec.command or (image.command if spec.entrypoint is None else ())
+    arguments = (*entrypoint, *command)
+    if not arguments:
+        raise InvalidInput(f"cannot start {spec.app}/{spec.service}: neither the manifest nor the image has a command")
+    return arguments
+
+
+def config(
+    spec: ContainerSpec, image: ImageConfig, user: User, seccomp: dict[str, Any] | None, host: HostFacts
+) -> dict[str, Any]:
+    """The complete config.json; the root file system is `rootfs` beside it."""
+    capabilities = list(capabilities_of(spec))
+    linux: dict[str, Any] = {
+        "namespaces": _namespaces(spec, host),
+        "resources": _resources(spec, host),
+        "cgroupsPath": f"/{host.cgroup_parent}/{spec.id}",
+        "maskedPaths": list(MASKED_PATHS),
+        "readonlyPaths": list(READONLY_PATHS),
+        "devices": [_device(node) for node in host.devices],
+    }
+    if seccomp is not None:
+        linux["seccomp"] = seccomp
+    return {
+        "ociVersion": "1.0.2",
+        "hostname": spec.service,
+        "process": {
+            "terminal": False,
+            "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
+            "args": list(process_arguments(spec, image)),
+            "env": _environment(spec, image, user),
+            "cwd": spec.working_dir or image.working_dir or "/",
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
+            "noNewPrivileges": True,
+        },
+        "root": {"path": "rootfs", "readonly": spec.read_only},
+        "mounts": [*_system_mounts(spec), *_own_mounts(spec)],
+        "linux": linux,
+    }
+
+
+def _capability(name: str) -> str:
+    return name.upper() if name.upper().startswith("CAP_") else f"CAP_{name.upper()}"
+
+
+def _environment(spec: ContainerSpec, image: ImageConfig, user: User) -> list[str]:
+    merged = {"HOME": user.home, "HOSTNAME": spec.service}
+    for entry in (DEFAULT_PATH, *image.environment):
+        key, _, value = entry.partition("=")
+        merged[key] = value
+    merged.update(spec.environment)
+    return [f"{key}={value}" for key, value in merged.items()]
+
+
+def _namespaces(spec: ContainerSpec, host: HostFacts) -> list[dict[str, str]]:
+    kinds = ["pid", "ipc", "uts", "mount"]
+    if not spec.host_network:
+        kinds.append("network")
+    if host.cgroup_v2:
+        kinds.append("cgroup")
+    return [{"type": kind} for kind in kinds]
+
+
+def _resources(spec: ContainerSpec, host: HostFacts) -> dict[str, Any]:
+    limits = spec.limits
+    resources: dict[str, Any] = {
+        "devices": [
+            {"allow": False, "access": "rwm"},
+            *(
+                {"allow": True, "type": n.kind, "major": n.major, "minor": n.minor, "access": "rw"}
+                for n in host.devices
+            ),
+        ]
+    }
+    if limits.memory_bytes is not None:
+        resources["memory"] = {"limit": limits.memory_bytes}
+        if host.cgroup_v2:
+            resources["unified"] = {"memory.oom.group": "1"}
+    if limits.pids is not None:
+        resources["pids"] = {"limit": limits.pids}
+    if limits.cpus is not None:
+        resources["cpu"] = {"quota": int(limits.cpus * CPU_PERIOD_US), "period": CPU_PERIOD_US}
+    return resources
+
+
+def _device(node: DeviceNode) -> dict[str, Any]:
+    return {
+        "path": node.path, "type": node.kind, "major": node.major, "minor": node.minor,
+        "fileMode": node.mode, "uid": node.uid, "gid": node.gid,
+    }  # fmt: skip
+
+
+def _system_mounts(spec: ContainerSpec) -> list[dict[str, Any]]:
+    sysfs = (
+        _mount("/sys", "bind", "/sys", "rbind", "nosuid", "noexec", "nodev", "ro")
+        if spec.host_network
+        else _mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro")
+    )
+    return [
+        _mount("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
+        _mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=64k"),
+        _mount("/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"),
+        _mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", "size=16m"),
+        _mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
+        sysfs,
+    ]
+
+
+def _own_mounts(spec: ContainerSpec) -> Sequence[dict[str, Any]]:
+    mounts = [
+        _mount(tmpfs.target, "tmpfs", "tmpfs", "nosuid", "nodev", "mode=1777", f"size={tmpfs.size_bytes}")
+        for tmpfs in spec.tmpfs
+    ]
+    mounts += [
+        _mount(bind.target, "bind", str(bind.source), "rbind", "nosuid", "nodev", "ro" if bind.read_only else "rw")
+        for bind in spec.mounts
+    ]
+    return mounts
+
+
+def _mount(destination: str, kind: str, source: str, *options: str) -> dict[str, Any]:
+    return {"destination": destination, "type": kind, "source": source, "options": list(options)}

@@ -1,0 +1,113 @@
+"""conmon: one small C process per container that keeps its output, waits for it and writes down its exit code.
+
+It outlives the agent. Protocol of the two pipes: conmon(8) and its source, `--api-version 1`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.errors import TimedOut, ToolFailed, Unavailable
+from gateway.host import cgroup
+
+log = logging.getLogger(__name__)
+
+CREATE_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """How to start conmon for one container."""
+
+    container: str
+    bundle: Path
+    exits: Path
+    log_bytes: int
+    prefix: tuple[str, ...]
+    """Enters the engine's mount namespace; empty where there is none."""
+    runtime: str
+    runtime_root: Path
+    cgroup: str
+    """Where conmon is to live: not in the agent's group, or it dies with a restart of the agent's unit."""
+
+
+def create(monitor: Monitor) -> int:
+    """Start conmon, which has the runtime create the container; its main process's pid, waiting to be started.
+
+    Blocks for some 20 ms: run it in a thread. ToolFailed with the runtime's own words; TimedOut; Unavailable.
+    """
+    sync_read, sync_write = os.pipe2(os.O_CLOEXEC)
+    start_read, start_write = os.pipe2(os.O_CLOEXEC)
+    argv = _argv(monitor)
+    try:
+        os.set_inheritable(sync_write, True)
+        os.set_inheritable(start_read, True)
+        environment = {"_OCI_SYNCPIPE": str(sync_write), "_OCI_STARTPIPE": str(start_read), "PATH": os.environ["PATH"]}
+        pid = _spawn(argv, environment)
+        os.close(sync_write)
+        os.close(start_read)
+        sync_write = start_read = -1
+        _leave_our_cgroup(pid, monitor.cgroup)
+        os.write(start_write, b"\0")
+        answer = _read_line(sync_read, CREATE_TIMEOUT_S)
+        os.waitpid(pid, 0)  # conmon has forked away; what we spawned ends at once
+    finally:
+        for descriptor in (sync_read, sync_write, start_read, start_write):
+            if descriptor >= 0:
+                os.close(descriptor)
+    return _pid_of(answer, argv[len(monitor.prefix) :])
+
+
+def _argv(monitor: Monitor) -> list[str]:
+    bundle, name = monitor.bundle, monitor.container
+    return [
+        *monitor.prefix, "conmon", "--api-version", "1", "-c", name, "-u", name, "-n", name, "-r", monitor.runtime,
+        "-b", str(bundle), "-p", str(bundle / "pidfile"), "-P", str(bundle / "conmon.pid"),
+        "-l", f"k8s-file:{bundle / 'ctr.log'}", "--log-size-max", str(monitor.log_bytes), "--no-sync-log",
+        "--exit-dir", str(monitor.exits), "--socket-dir-path", str(bundle), "--full-attach", "--log-level", "error",
+        "--runtime-arg", "--root", "--runtime-arg", str(monitor.runtime_root),
+    ]  # fmt: skip
+
+
+def _spawn(argv: list[str], environment: dict[str, str]) -> int:
+    null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
+    try:
+        return os.posix_spawnp(argv[0], argv, environment, file_actions=null)
+    except OSError as failure:
+        raise Unavailable(f"cannot run {argv[0]}: {failure.strerror}") from failure
+
+
+def _leave_our_cgroup(pid: int, group: str) -> None:
+    try:
+        cgroup.move(pid, group)
+    except OSError as refused:
+        log.warning("conmon stays in the agent's cgroup: the unit needs KillMode=process cause=%s", refused)
+
+
+def _read_line(descriptor: int, timeout_s: float) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        if not select.select([descriptor], [], [], timeout_s)[0]:
+            raise TimedOut(f"cannot create container: conmon said nothing for {timeout_s:g} s")
+        chunk = os.read(descriptor, 65536)
+        if not chunk:
+            break
+        line += chunk
+    return line
+
+
+def _pid_of(answer: bytes, argv: Sequence[str]) -> int:
+    try:
+        document = json.loads(answer)
+        pid = int(document.get("data", document.get("pid", -1)))
+    except (ValueError, AttributeError, TypeError):
+        raise ToolFailed(argv, 1, f"conmon answered {answer[:200]!r}") from None
+    if pid < 0:
+        raise ToolFailed(argv, 1, str(document.get("message", "no reason given")))
+    return pid

@@ -1,0 +1,281 @@
+"""OciEngine: the `Engine` protocol on conmon, crun or runc, overlayfs and cgroups. Assembles the rooms of this package.
+
+Every container lives in `<run>/engine/containers/<id>`, on tmpfs; a new agent reads the tree to find what runs.
+Knows neither images' sources (it is handed a RootfsSource) nor APPs' rollouts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import stat
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.engines.base import (
+    ContainerExit,
+    ContainerSpec,
+    ContainerState,
+    ContainerStatus,
+    ExecResult,
+    LogLine,
+    Mount,
+    RootfsSource,
+)
+from gateway.engines.oci import bundle, conmon, logs, runtime, seccomp
+from gateway.engines.oci.exits import Exits
+from gateway.engines.oci.namespace import MountNamespace
+from gateway.engines.oci.records import Record, Records
+from gateway.engines.oci.rootfs import read_image_file
+from gateway.engines.oci.users import resolve_user
+from gateway.errors import Conflict, Corrupted, FieldgateError, InvalidInput, NotFound, ToolFailed, Unavailable
+from gateway.host import cgroup, mounts, pids
+from gateway.model.image import Rootfs
+
+log = logging.getLogger(__name__)
+
+KILL_WAIT_S: Final = 10.0
+EXIT_FILE_WAIT_S: Final = 2.0
+DEFAULT_RUN: Final = Path("/run/fieldgate/engine")
+UNKNOWN_EXIT_CODE: Final = 255
+
+
+class OciEngine:
+    """`run` is the engine's own directory on tmpfs; `runtimes` are tried in order; `log_bytes` bounds each log."""
+
+    name = "oci"
+
+    def __init__(self, run: Path, rootfs: RootfsSource, runtimes: Sequence[str], log_bytes: int) -> None:
+        self._run = run
+        self._rootfs = rootfs
+        self._runtimes = tuple(runtimes)
+        self._log_bytes = log_bytes
+        self._records = Records(run)
+        self._exits = Exits(self._records.exits)
+        # Several agents may share one machine (tests do): each has its own group.
+        suffix = "" if run == DEFAULT_RUN else "-" + hashlib.sha256(os.fsencode(run)).hexdigest()[:8]
+        self._group = f"fieldgate{suffix}"
+        self._monitors_group = f"fieldgate{suffix}-monitors"
+
+    @cached_property
+    def _mode(self) -> cgroup.Mode:
+        return cgroup.mode()
+
+    @cached_property
+    def _namespace(self) -> MountNamespace:
+        crun_on_hybrid = self._mode is cgroup.Mode.HYBRID and Path(self._runtime_path).name == "crun"
+        return MountNamespace(self._run / "namespace", private=crun_on_hybrid)
+
+    @cached_property
+    def _runtime_path(self) -> str:
+        return runtime.choose(self._runtimes)
+
+    @cached_property
+    def _runtime(self) -> runtime.Runtime:
+        return runtime.Runtime(self._runtime_path, self._run / "runtime", self._namespace.prefix)
+
+    @cached_property
+    def _seccomp_profile(self) -> dict[str, Any]:
+        return seccomp.load_default()
+
+    async def prepare(self) -> None:
+        self._records.prepare()
+        self._runtime.root.mkdir(mode=0o700, exist_ok=True)
+        await self._namespace.prepare()
+        cgroup.make_parent(self._group)
+        self._exits.open()
+        for container in self._records.names():
+            await self._adopt(container)
+        log.info("engine ready runtime=%s cgroups=%s", Path(self._runtime_path).name, self._mode)
+
+    async def _adopt(self, container: str) -> None:
+        """Take over a container of an earlier agent, or clear away one whose creation was cut short."""
+        process = self._records.process(container)
+        if process is None:
+            log.warning("removing a half-created container id=%s", container)
+            await self.remove(container)
+            return
+        if not self._records.started_ns(container) and await self._runtime.is_running(container):
+            self._records.set_started(container)
+        if process.alive():
+            self._exits.watch(container, process)
+
+    async def create(self, spec: ContainerSpec) -> None:
+        image = self._rootfs.rootfs(spec.image)
+        try:
+            directory = self._records.create(spec)
+        except FileExistsError:
+            raise Conflict(f"cannot create container {spec.id}: it exists already") from None
+        try:
+            await self._namespace.call(
+                lambda: mounts.mount_overlay(
+                    directory / "rootfs", image.layers, directory / "upper", directory / "work"
+                )
+            )
+            (directory / "config.json").write_text(json.dumps(self._config(spec, image, directory)))
+            monitor = conmon.Monitor(
+                spec.id, directory, self._records.exits, self._log_bytes, self._namespace.prefix,
+                self._runtime.path, self._runtime.root, self._monitors_group,
+            )  # fmt: skip
+            pid = await asyncio.to_thread(conmon.create, monitor)
+            self._records.set_process(spec.id, pid)
+        except BaseException as failure:
+            await asyncio.shield(self.remove(spec.id))
+            if isinstance(failure, OSError):
+                raise Unavailable(f"cannot create container {spec.id}: {failure}") from failure
+            raise
+        process = self._records.process(spec.id)
+        if process is not None:
+            self._exits.watch(spec.id, process)
+
+    def _config(self, spec: ContainerSpec, image: Rootfs, directory: Path) -> dict[str, Any]:
+        user = resolve_user(
+            spec.user or image.config.user,
+            read_image_file(image.layers, "etc/passwd"),
+            read_image_file(image.layers, "etc/group"),
+        )
+        hosts = directory / "hosts"
+        hosts.write_text(f"127.0.0.1 localhost {spec.service}\n::1 localhost {spec.service}\n")
+        files = [Mount(hosts, "/etc/hosts", read_only=True)]
+        if spec.host_network:
+            files.append(Mount(Path("/etc/resolv.conf").resolve(), "/etc/resolv.conf", read_only=True))
+        spec = replace(spec, mounts=(*files, *spec.mounts))
+        system = os.uname()
+        major, minor = system.release.split(".")[:2]
+        rules = seccomp.resolve(
+            self._seccomp_profile, bundle.capabilities_of(spec), system.machine, (int(major), int(minor.split("-")[0]))
+        )
+        devices = tuple(_device_node(path) for path in spec.devices)
+        host = bundle.HostFacts(self._group, self._mode is cgroup.Mode.V2, devices)
+        return bundle.config(spec, image.config, user, rules, host)
+
+    async def start(self, container: str) -> None:
+        self._record(container)
+        await self._runtime.start(container)
+        self._records.set_started(container)
+
+    async def stop(self, container: str, grace_s: float) -> None:
+        record = self._record(container)
+        process = self._records.process(container)
+        if process is None or not process.alive():
+            return
+        await self.kill(container, record.stop_signal)
+        if not await pids.wait_gone(process, grace_s):
+            await self.kill(container, "SIGKILL")
+            if not await pids.wait_gone(process, KILL_WAIT_S):
+                raise Unavailable(f"cannot stop {container}: it does not die of SIGKILL (uninterruptible I/O?)")
+        await self._exit_file(container)
+
+    async def kill(self, container: str, signal: str = "SIGKILL") -> None:
+        self._record(container)
+        process = self._records.process(container)
+        try:
+            await self._runtime.kill(container, signal)
+        except ToolFailed:
+            if process is not None and process.alive():
+                raise
+
+    async def remove(self, container: str) -> None:
+        if container not in self._records.names():
+            return
+        self._exits.forget(container)
+        monitor = pids.identify(self._records.monitor(container))
+        await self._runtime.delete(container)
+        if not await pids.wait_gone(monitor, EXIT_FILE_WAIT_S):
+            log.warning("conmon outlives its container id=%s pid=%s", container, monitor.pid)
+        rootfs = self._records.directory(container) / "rootfs"
+        await self._namespace.call(lambda: mounts.unmount(rootfs))
+        with contextlib.suppress(OSError):  # the runtime removes it; this is for one that was killed half-way
+            await asyncio.to_thread(cgroup.remove, f"{self._group}/{container}")
+        self._records.remove(container)
+
+    async def list(self) -> Sequence[ContainerStatus]:
+        found = []
+        for container in self._records.names():
+            with contextlib.suppress(Corrupted):
+                found.append(self._status(container, self._records.read(container)))
+        return found
+
+    def _status(self, container: str, record: Record) -> ContainerStatus:
+        process = self._records.process(container)
+        started_ns = self._records.started_ns(container)
+        status = ContainerStatus(
+            record.app, record.service, record.generation, record.digest, ContainerState.CREATED, started_ns=started_ns
+        )
+        ended = self._records.exit(container)
+        if ended is None and process is not None and (process.alive() or self._is_monitored(container)):
+            if started_ns:
+                return replace(status, state=ContainerState.RUNNING, pid=process.pid)
+            return replace(status, pid=process.pid)
+        # Read once more: conmon may have written it and gone since the first look.
+        code, finished_ns = ended or self._records.exit(container) or (UNKNOWN_EXIT_CODE, 0)
+        oom_killed = cgroup.oom_kills(f"{self._group}/{container}") > 0
+        return replace(
+            status, state=ContainerState.EXITED, exit_code=code, finished_ns=finished_ns, oom_killed=oom_killed
+        )
+
+    def _is_monitored(self, container: str) -> bool:
+        """Its conmon lives, so an exit code is still to come."""
+        with contextlib.suppress(OSError):
+            comm = Path(f"/proc/{self._records.monitor(container)}/comm").read_text().strip()
+            return comm == "conmon" and pids.identify(self._records.monitor(container)).alive()
+        return False
+
+    async def exec(self, container: str, argv: Sequence[str], timeout_s: float) -> ExecResult:
+        self._record(container)
+        return await self._runtime.exec(container, argv, timeout_s)
+
+    def logs(self, container: str, *, tail: int, follow: bool) -> AsyncIterator[LogLine]:
+        self._record(container)
+        return logs.read(self._records.log(container), tail=tail, follow=follow)
+
+    def exits(self) -> AsyncIterator[ContainerExit]:
+        return self._exits.news
+
+    async def close(self) -> None:
+        self._exits.close()
+        self._namespace.close()
+
+    async def teardown(self) -> None:
+        for container in self._records.names():
+            try:
+                await self.remove(container)
+            except FieldgateError as failure:
+                log.error("cannot remove container id=%s cause=%s", container, failure)
+        self._exits.close()
+        self._namespace.teardown()
+        for group in (self._group, self._monitors_group):
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(cgroup.remove, group)
+
+    def _record(self, container: str) -> Record:
+        if container not in self._records.names():
+            raise NotFound(f"cannot find container {container}")
+        return self._records.read(container)
+
+    async def _exit_file(self, container: str) -> None:
+        """conmon writes the exit code a moment after the death; whoever asks next wants to see it."""
+        deadline = asyncio.get_running_loop().time() + EXIT_FILE_WAIT_S
+        while self._records.exit(container) is None and self._is_monitored(container):
+            if asyncio.get_running_loop().time() > deadline:
+                return
+            await asyncio.sleep(0.002)
+
+
+def _device_node(path: str) -> bundle.DeviceNode:
+    try:
+        facts = os.stat(path)
+    except OSError as failure:
+        raise Unavailable(f"cannot give device {path}: {failure.strerror}") from failure
+    if not (stat.S_ISCHR(facts.st_mode) or stat.S_ISBLK(facts.st_mode)):
+        raise InvalidInput(f"cannot give device {path}: it is no device")
+    kind = "c" if stat.S_ISCHR(facts.st_mode) else "b"
+    major, minor = os.major(facts.st_rdev), os.minor(facts.st_rdev)
+    return bundle.DeviceNode(path, kind, major, minor, stat.S_IMODE(facts.st_mode), facts.st_uid, facts.st_gid)

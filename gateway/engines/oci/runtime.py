@@ -1,0 +1,91 @@
+"""The OCI runtime's command line (crun or runc): start, kill, delete, state, exec."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway.engines.base import ExecResult
+from gateway.errors import NotSupported, TimedOut, ToolFailed
+from gateway.host.process import Finished, run_tool
+
+CALL_TIMEOUT_S = 20.0
+MAX_EXEC_OUTPUT_BYTES = 64 << 10
+
+
+def choose(runtimes: Sequence[str]) -> str:
+    """The first of `runtimes` that is installed, as an absolute path. NotSupported if there is none."""
+    search = os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin"
+    for name in runtimes:
+        if path := shutil.which(name, path=search):
+            return path
+    raise NotSupported(f"cannot run containers: none of {', '.join(runtimes)} is installed", hint="apt install crun")
+
+
+class Runtime:
+    """One runtime with its own state directory, entered through `prefix`."""
+
+    def __init__(self, path: str, root: Path, prefix: tuple[str, ...]) -> None:
+        self.path = path
+        self.root = root
+        self._prefix = prefix
+
+    async def start(self, container: str) -> None:
+        await self._call("start", container)
+
+    async def kill(self, container: str, name: str) -> None:
+        """ToolFailed when it is not running any more."""
+        await self._call("kill", container, name)
+
+    async def delete(self, container: str) -> None:
+        """With its processes, if there are any; fine when the runtime does not know it."""
+        done = await self._call("delete", "--force", container, check=False)
+        if done.exit_code != 0 and b"does not exist" not in done.stderr and b"No such file" not in done.stderr:
+            raise ToolFailed((self.path, "delete", container), done.exit_code, done.stderr.decode(errors="replace"))
+
+    async def is_running(self, container: str) -> bool:
+        """Whether its main process was let loose (the runtime's word, for an agent that died in between)."""
+        done = await self._call("state", container, check=False)
+        with contextlib.suppress(ValueError, AttributeError):
+            return bool(json.loads(done.stdout).get("status") == "running")
+        return False
+
+    async def exec(self, container: str, argv: Sequence[str], timeout_s: float) -> ExecResult:
+        """Run `argv` inside; on TimedOut it is killed there, too, not only its runner out here."""
+        with tempfile.TemporaryDirectory(prefix="exec-", dir=self.root.parent) as scratch:
+            pidfile = Path(scratch) / "pid"
+            # A shell joins both outputs in the order in which they were written.
+            merged = ("sh", "-c", 'exec "$@" 2>&1', "exec", *self._prefix)
+            command = (self.path, "--root", str(self.root), "exec", "--pid-file", str(pidfile), container, *argv)
+            call = run_tool(
+                (*merged, *command),
+                timeout_s=timeout_s + CALL_TIMEOUT_S,
+                check=False,
+                max_output_bytes=MAX_EXEC_OUTPUT_BYTES,
+            )
+            running = asyncio.create_task(call)
+            try:
+                await asyncio.wait({running}, timeout=timeout_s)
+            finally:
+                if cut := not running.done():
+                    with contextlib.suppress(OSError, ValueError):
+                        os.kill(int(pidfile.read_text()), signal.SIGKILL)
+            # Killed inside, it closes its outputs, and its runner out here ends by itself.
+            done = await running
+        if cut:
+            raise TimedOut(f"cannot finish {argv[0]} in {container}: no end after {timeout_s:g} s")
+        return ExecResult(done.exit_code, done.stdout)
+
+    async def _call(self, verb: str, *arguments: str, check: bool = True) -> Finished:
+        argv = (self.path, "--root", str(self.root), verb, *arguments)
+        done = await run_tool((*self._prefix, *argv), timeout_s=CALL_TIMEOUT_S, check=False)
+        if check and done.exit_code != 0:
+            raise ToolFailed(argv, done.exit_code, done.stderr.decode(errors="replace"))
+        return done

@@ -1,0 +1,113 @@
+"""cgroups v1, hybrid and v2 behind a few functions: which mode, make a parent, move a process, read OOM kills, remove.
+
+A group is named by its path below the root of a hierarchy (`fieldgate/app.service.1`); v1 has one per controller.
+Limits are written by the OCI runtime, not here. Used by `engines/oci/`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from gateway.host.mounts import is_cgroup2
+
+ROOT: Final = Path("/sys/fs/cgroup")
+CONTROLLERS: Final = ("cpu", "memory", "pids", "io")
+
+
+class Mode(StrEnum):
+    V1 = "v1"
+    HYBRID = "hybrid"
+    """v1 controllers, and a cgroup2 hierarchy beside them at /sys/fs/cgroup/unified."""
+    V2 = "v2"
+
+
+def mode() -> Mode:
+    if is_cgroup2(ROOT):
+        return Mode.V2
+    return Mode.HYBRID if is_cgroup2(ROOT / "unified") else Mode.V1
+
+
+def _hierarchies() -> list[Path]:
+    """The roots of all hierarchies, links left out (`cpu,cpuacct` may be linked as `cpu`)."""
+    if mode() is Mode.V2:
+        return [ROOT]
+    return [entry for entry in sorted(ROOT.iterdir()) if entry.is_dir() and not entry.is_symlink()]
+
+
+def make_parent(name: str) -> None:
+    """The group that holds all our containers; on v2 with its controllers handed down before the first child.
+
+    OSError when this process may not (no delegation).
+    """
+    if mode() is not Mode.V2:
+        return  # the runtime makes v1 groups itself, and a v1 parent needs no preparation
+    parent = ROOT / name
+    parent.mkdir(exist_ok=True)
+    available = (ROOT / "cgroup.controllers").read_text().split()
+    wanted = " ".join(f"+{controller}" for controller in CONTROLLERS if controller in available)
+    (ROOT / "cgroup.subtree_control").write_text(wanted)
+    (parent / "cgroup.subtree_control").write_text(wanted)
+
+
+def move(pid: int, name: str) -> None:
+    """Put a process into the group `name` of every hierarchy, making it where needed. OSError from the last failure."""
+    failure: OSError | None = None
+    for hierarchy in _hierarchies():
+        group = hierarchy / name
+        try:
+            group.mkdir(parents=True, exist_ok=True)
+            if (group / "cpuset.cpus").exists() and not (group / "cpuset.cpus").read_text().strip():
+                continue  # a v1 cpuset takes no process before it was given processors and memory nodes
+            (group / "cgroup.procs").write_text(str(pid))
+        except OSError as refused:
+            failure = refused
+    if failure is not None:
+        raise failure
+
+
+def oom_kills(name: str) -> int:
+    """How many processes of the group the kernel has killed for want of memory; 0 when the group is gone."""
+    for path in (ROOT / "memory" / name / "memory.oom_control", ROOT / name / "memory.events"):
+        with contextlib.suppress(OSError):
+            for line in path.read_text().splitlines():
+                key, _, value = line.partition(" ")
+                if key == "oom_kill":
+                    return int(value)
+    return 0
+
+
+def processes(name: str) -> set[int]:
+    """All processes in the group and below it."""
+    found: set[int] = set()
+    for hierarchy in _hierarchies():
+        for file in (hierarchy / name).rglob("cgroup.procs"):
+            with contextlib.suppress(OSError):
+                found.update(int(pid) for pid in file.read_text().split())
+    return found
+
+
+def remove(name: str, timeout_s: float = 2.0) -> None:
+    """Remove the group and what is below it; waits for the last process to leave. Fine if it is gone."""
+    deadline = time.monotonic() + timeout_s
+    for hierarchy in _hierarchies():
+        top = hierarchy / name
+        if not top.is_dir():
+            continue
+        groups = sorted((path for path in top.rglob("*") if path.is_dir()), key=lambda path: -len(path.parts))
+        for group in [*groups, top]:
+            while True:
+                try:
+                    os.rmdir(group)
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.01)
+                else:
+                    break

@@ -1,0 +1,74 @@
+"""The gateway of a test site: the agent as a process of its own, and the `fieldgate` CLI against it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from gateway.errors import ToolFailed
+from gateway.paths import Paths
+from tests.site.processes import Daemon, accepts_unix
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Gateway:
+    """`fieldgate run` on its own state and run directories below `directory`.
+
+    `stop()` leaves its APPs running, as on a real gateway; leaving the context tears everything down.
+    """
+
+    def __init__(self, directory: Path, profile: Path) -> None:
+        self.paths = Paths(directory / "state", directory / "run")
+        self.paths.prepare()
+        self.profile = profile
+        self.log = directory / "agent.log"
+        options = ["--state", str(self.paths.state), "--run", str(self.paths.run)]
+        self._options = options
+        self._daemon = Daemon([*self._command("run"), "--profile", str(profile)], self.log)
+
+    def _command(self, name: str) -> list[str]:
+        return [sys.executable, "-m", "gateway.cli.main", name, *self._options]
+
+    @property
+    def pid(self) -> int:
+        return self._daemon.pid
+
+    def start(self) -> None:
+        """Returns when the admin socket answers."""
+        self._daemon.start(lambda: accepts_unix(self.paths.admin_socket), timeout_s=30.0)
+
+    def stop(self) -> None:
+        self._daemon.stop(grace_s=15.0)
+
+    def kill(self) -> None:
+        self._daemon.kill()
+
+    def tail(self, lines: int = 25) -> str:
+        return self._daemon.tail(lines)
+
+    def cli(self, name: str, *arguments: str, timeout_s: float = 60.0) -> Any:
+        """Run `fieldgate NAME ... --json` and return what it printed; ToolFailed when it exits non-zero."""
+        argv = [*self._command(name), *arguments, "--json"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False)
+        if done.returncode != 0:
+            raise ToolFailed(argv, done.returncode, done.stderr or done.stdout)
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def down(self) -> None:
+        """Everything ends: agent, APPs, mounts."""
+        subprocess.run(self._command("down"), capture_output=True, timeout=90, check=False)
+        self._daemon.stop()
+
+    def __enter__(self) -> Gateway:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.down()
