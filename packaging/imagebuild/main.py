@@ -1,0 +1,77 @@
+"""The program `packaging/image`: one subcommand per thing that can be made; `--json` prints what was made as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from imagebuild import BuildError
+from imagebuild.app import build_app
+from imagebuild.base import build_base
+from imagebuild.layout import Image
+from imagebuild.push import push
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 0; 1 with one line on stderr."""
+    arguments = _parser().parse_args(argv)
+    try:
+        made: dict[str, Any] = arguments.run(arguments)
+    except (BuildError, OSError) as failure:
+        print(f"image: {failure}", file=sys.stderr)
+        return 1
+    if arguments.json:
+        print(json.dumps(made))
+    else:
+        print("\n".join(f"{key}: {value}" for key, value in made.items()))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="image", description="Build and push container images without a daemon.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    base = commands.add_parser("base", help="build the APP base image, or take it from the cache")
+    base.add_argument("--cache", type=Path, default=Path("build/cache"), help="default: build/cache")
+    base.add_argument("--fresh", action="store_true", help="build it even if the cache has it")
+    base.set_defaults(run=_base)
+
+    app = commands.add_parser("app", help="build an APP's image: one layer on a base")
+    app.add_argument("context", type=Path, help="the build context: what COPY copies from")
+    app.add_argument("--file", type=Path, help="default: CONTEXT/Containerfile")
+    app.add_argument("--base", type=Path, required=True, help="OCI layout that takes the place of FROM's image")
+    app.add_argument("--output", type=Path, required=True, help="the OCI layout to write")
+    app.set_defaults(run=_app)
+
+    send = commands.add_parser("push", help="push an OCI layout to a registry")
+    send.add_argument("layout", type=Path)
+    send.add_argument("reference", help="host[:port]/repository[:tag]")
+    send.add_argument("--plain-http", action="store_true", help="the registry has no TLS")
+    send.set_defaults(run=_push)
+
+    for command in (base, app, send):
+        command.add_argument("--json", action="store_true", help="print the result as JSON")
+    return parser
+
+
+def _base(arguments: argparse.Namespace) -> dict[str, Any]:
+    image, cached = build_base(arguments.cache, fresh=arguments.fresh)
+    return {**_about(image), "cached": cached}
+
+
+def _app(arguments: argparse.Namespace) -> dict[str, Any]:
+    file = arguments.file or arguments.context / "Containerfile"
+    return _about(build_app(arguments.base, arguments.context, file, arguments.output))
+
+
+def _push(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"image": push(arguments.layout, arguments.reference, plain_http=arguments.plain_http)}
+
+
+def _about(image: Image) -> dict[str, Any]:
+    size = sum(layer["size"] for layer in image.manifest["layers"])
+    return {"layout": str(image.layout), "digest": image.digest, "bytes": size, "layers": len(image.manifest["layers"])}
