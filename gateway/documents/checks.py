@@ -149,5 +149,7 @@ def _message(error: ErrorDetails, context: Mapping[str, Any]) -> str:
         return _MESSAGES[error["type"]]
     if error["type"] == "literal_error":
         return f"must be {context['expected']}"
-    message = error["msg"].removeprefix("Input should ").removeprefix("Value should ")
-    return message[:1].lower() + message[1:200]
+    text = error["msg"]
+    for beginning in ("Input should ", "String should ", "Value should "):
+        text = text.replace(beginning, "must ") if text.startswith(beginning) else text
+    return text[:1].lower() + text[1:200]

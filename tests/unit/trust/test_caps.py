@@ -1,0 +1,94 @@
+"""What an authority may grant."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from gateway.errors import NotPermitted, NotSupported
+from gateway.model.app import App, BindMount, Grant, Limits, Service
+from gateway.model.desired import Desired
+from gateway.model.profile import AuthorityCaps
+from gateway.model.trust import Expected
+from gateway.trust.caps import check_caps
+
+NOTHING = AuthorityCaps()
+EVERYTHING = AuthorityCaps(("*",), ("*",), ("*",), ("*",), ("*",), True)
+EXPECTED = Expected("gw", "inc", "contractor", {}, 1, NOTHING, serial=("RS485-1",), gpio={"DI1": False, "DO1": True})
+
+
+def desired(**service: object) -> Desired:
+    made = dataclasses.replace(Service("reader", "image"), **service)  # type: ignore[arg-type]
+    return Desired("gw", "inc", "contractor", 1, (App("meter", (made,)),))
+
+
+def check(wanted: Desired, **caps: object) -> None:
+    check_caps(wanted, dataclasses.replace(EXPECTED, caps=dataclasses.replace(NOTHING, **caps)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("service", "path", "key", "caps"),
+    [
+        ({"esdk": Grant(serial=("RS485-1",))}, "x-esdk.serial.RS485-1", "serial", {"serial": ("RS485-1",)}),
+        ({"esdk": Grant(gpio={"DI1": "read"})}, "x-esdk.gpio.DI1", "gpio", {"gpio": ("DI1", "DO1")}),
+        ({"devices": ("/dev/x",)}, "devices./dev/x", "devices", {"devices": ("/dev/x",)}),
+        ({"binds": (BindMount("/srv/a", "/a"),)}, "volumes./srv/a", "binds", {"binds": ("/srv",)}),
+        ({"cap_add": ("NET_RAW",)}, "cap_add.NET_RAW", "capabilities", {"capabilities": ("NET_RAW",)}),
+        ({"host_network": True}, "network_mode", "host_network", {"host_network": True}),
+    ],
+)
+def test_a_refusal_names_path_authority_and_profile_key(
+    service: dict[str, object], path: str, key: str, caps: dict[str, object]
+) -> None:
+    with pytest.raises(NotPermitted) as caught:
+        check(desired(**service))
+    (problem,) = caught.value.problems
+    assert problem.path == f"apps.meter.services.reader.{path}"
+    assert "authority contractor may not grant" in problem.message
+    assert f"authorities.contractor.{key} would allow it" in problem.message
+    check(desired(**service), **caps)
+    check_caps(desired(**service), dataclasses.replace(EXPECTED, caps=EVERYTHING))
+
+
+def test_a_bind_is_allowed_below_a_directory_and_not_beside_it() -> None:
+    for source in ("/srv", "/srv/a/b"):
+        check(desired(binds=(BindMount(source, "/a"),)), binds=("/srv",))
+    for source in ("/srv2", "/", "/sr"):
+        with pytest.raises(NotPermitted):
+            check(desired(binds=(BindMount(source, "/a"),)), binds=("/srv",))
+
+
+@pytest.mark.parametrize(("limit", "good"), [(None, False), (2048, False), (1024, True), (1, True)])
+def test_memory(limit: int | None, good: bool) -> None:
+    wanted = desired(limits=Limits(memory_bytes=limit))
+    if good:
+        check(wanted, memory_bytes=1024)
+        return
+    with pytest.raises(NotPermitted, match="1 problem") as caught:
+        check(wanted, memory_bytes=1024)
+    assert "authorities.contractor.memory_bytes" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("grant", "path", "cause"),
+    [
+        (Grant(serial=("COM1",)), "x-esdk.serial.COM1", "no serial port COM1; it has RS485-1"),
+        (Grant(gpio={"DO9": "write"}), "x-esdk.gpio.DO9", "no line DO9; it has DI1, DO1"),
+        (Grant(gpio={"DI1": "write"}), "x-esdk.gpio.DI1", "DI1 is an input"),
+    ],
+)
+def test_what_the_board_lacks(grant: Grant, path: str, cause: str) -> None:
+    with pytest.raises(NotSupported) as caught:
+        check_caps(desired(esdk=grant), dataclasses.replace(EXPECTED, caps=EVERYTHING))
+    (problem,) = caught.value.problems
+    assert (problem.path, cause in problem.message) == (f"apps.meter.services.reader.{path}", True)
+
+
+def test_both_at_once() -> None:
+    with pytest.raises(NotPermitted, match="3 problems"):
+        check(desired(esdk=Grant(serial=("RS485-1", "COM1")), host_network=True))
+
+
+def test_an_app_that_touches_nothing_needs_nothing() -> None:
+    check(desired())
