@@ -104,3 +104,10 @@ class GatewayStatus:
     revisions: dict[str, int] | None = None
     """Authority -> accepted revision. The cloud publishes `desired` again when it holds another one."""
     boot_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AppRemoved:
+    """News: nothing is left of this APP but its volumes; its retained report is to be cleared."""
+
+    app: str

@@ -1,0 +1,78 @@
+"""What is remembered of each APP across reboots: its last good version, the one that failed, the operator's stop."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from gateway.errors import FieldgateError
+from gateway.host.statefile import StateFile
+from gateway.model.app import App
+from gateway.model.wire import from_wire, to_wire
+
+log = logging.getLogger(__name__)
+
+SCHEMA: Final = 1
+GENERATION_BLOCK: Final = 64
+"""Generations are reserved on flash by the block: a restart after a crash must not wait for an fsync."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppRecord:
+    """One APP. A version is known by its `App.digest`."""
+
+    good: App | None = None
+    """The last version that passed its health gate."""
+    failed_digest: str = ""
+    """The version that was rolled back; it is not tried again until the desired state holds another one."""
+    failed_reason: str = ""
+    stopped: bool = False
+    """By the operator, until the operator starts it again."""
+    reserved_generation: int = 1
+    """No generation from here on was ever used."""
+
+
+class AppRecords:
+    """One state file per APP. Reading is free; `put` and `remove` block for an fsync."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._records: dict[str, AppRecord] = {}
+        self._next_generation: dict[str, int] = {}
+
+    def load(self) -> None:
+        """Read all. With a damaged record goes the rollback target, not the APP: that goes on by the desired state."""
+        for path in sorted(self._directory.glob("*.json")):
+            try:
+                self._records[path.stem] = from_wire(AppRecord, StateFile(path, SCHEMA).read())
+            except FieldgateError as failure:
+                log.error("APP record set aside app=%s cause=%s", path.stem, failure)
+                path.rename(path.with_suffix(".damaged"))
+
+    def names(self) -> frozenset[str]:
+        return frozenset(self._records)
+
+    def get(self, app: str) -> AppRecord:
+        """The record; the empty one for an APP that is not known."""
+        return self._records.get(app, AppRecord())
+
+    def put(self, app: str, record: AppRecord) -> None:
+        if record != self._records.get(app):
+            StateFile(self._directory / f"{app}.json", SCHEMA).write(to_wire(record))
+            self._records[app] = record
+
+    def remove(self, app: str) -> None:
+        if app in self._records:
+            StateFile(self._directory / f"{app}.json", SCHEMA).remove()
+            del self._records[app]
+
+    def next_generation(self, app: str, at_least: int) -> int:
+        """A generation that was never used. `at_least`: above every container that is there (a lost record)."""
+        record = self.get(app)
+        following = max(self._next_generation.get(app, record.reserved_generation), at_least)
+        if app not in self._next_generation or following >= record.reserved_generation:
+            self.put(app, replace(record, reserved_generation=following + GENERATION_BLOCK))
+        self._next_generation[app] = following + 1
+        return following

@@ -1,0 +1,104 @@
+"""What the planner looks at: one APP, everything that is known of it now. Pure data.
+
+Times are seconds of a monotonic clock: a wall clock that jumps changes no decision.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from gateway.engines.base import ContainerStatus
+from gateway.model.app import App, Service
+from gateway.model.wire import canonical, to_wire
+
+
+class Health(StrEnum):
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceHistory:
+    """What happened to a service since the agent started or its version changed."""
+
+    failures: int = 0
+    """Ends and failed starts in a row; health resets it."""
+    not_before: float = 0.0
+    """When it may be started again."""
+    last_error: str = ""
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerView:
+    """A container, and what the loop has seen of it."""
+
+    status: ContainerStatus
+    health: Health = Health.STARTING
+    health_reason: str = ""
+    running_since: float | None = None
+    """First seen running."""
+    restart_requested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AppView:
+    name: str
+    target: App | None
+    """The version to run; None: the APP is to be removed."""
+    rolling: bool = False
+    """The target has not passed its health gate yet."""
+    can_roll_back: bool = False
+    stopped: bool = False
+    containers: tuple[ContainerView, ...] = ()
+    missing_images: frozenset[str] = frozenset()
+    history: Mapping[str, ServiceHistory] = field(default_factory=dict)
+    pull_not_before: float = 0.0
+    pull_error: str = ""
+
+    def current(self, service: Service) -> ContainerView | None:
+        """The newest container that runs exactly this service as the target wants it."""
+        digest = service_digest(self.name, service)
+        matching = [
+            c
+            for c in self.containers
+            if c.status.service == service.name and c.status.digest == digest and not c.restart_requested
+        ]
+        return max(matching, key=lambda c: c.status.generation, default=None)
+
+    def stale(self) -> list[ContainerView]:
+        """All other containers, oldest first."""
+        wanted = {c.status.id for s in (self.target.services if self.target else ()) if (c := self.current(s))}
+        others = [c for c in self.containers if c.status.id not in wanted]
+        return sorted(others, key=lambda c: c.status.generation)
+
+    def past(self, service: str) -> ServiceHistory:
+        return self.history.get(service, ServiceHistory())
+
+
+def service_digest(app: str, service: Service) -> str:
+    """Identity of what one container runs: with the same digest it need not be replaced."""
+    content = canonical({"app": app, "service": to_wire(service)})
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def start_order(app: App) -> list[Service]:
+    """Services with what they depend on before them; the manifest has refused circles."""
+    ordered: list[Service] = []
+    seen: set[str] = set()
+
+    def visit(service: Service) -> None:
+        if service.name in seen:
+            return
+        seen.add(service.name)
+        for name in service.depends_on:
+            visit(app.service(name))
+        ordered.append(service)
+
+    for service in app.services:
+        visit(service)
+    return ordered
