@@ -156,7 +156,7 @@ class Puller:
         self, registry: Registry, plan: _Plan, layer: Descriptor, diff_id: str
     ) -> AsyncGenerator[tuple[int, str], None]:
         """Make one layer present; yields (compressed bytes done, what is being done)."""
-        async with self._one_at_a_time(diff_id):
+        async with self._one_at_a_time(layer.digest), self._one_at_a_time(diff_id):
             if self._store.has_layer(diff_id):
                 yield layer.size, "found"
                 return
@@ -208,15 +208,9 @@ class Puller:
         missing = {}
         for layer, diff_id in plan.layers:
             if not self._store.has_layer(diff_id):
-                missing[diff_id] = MissingLayer(layer.size, self._present(plan, layer), layer.compression != "none")
+                present = layer.size if self._store.has_blob(layer) else self._store.partial_bytes(layer.digest)
+                missing[diff_id] = MissingLayer(layer.size, min(present, layer.size), layer.compression != "none")
         check_space(image, needed_bytes(missing.values()), self._free_bytes(), self._reserved_disk_bytes)
-
-    def _present(self, plan: _Plan, layer: Descriptor) -> int:
-        if self._store.has_blob(layer):
-            return layer.size
-        with contextlib.suppress(FileNotFoundError):
-            return min(layer.size, self._store.partial(layer.digest, plan.record.pinned).stat().st_size)
-        return 0
 
     def _free_bytes(self) -> int:
         found = os.statvfs(self._store.root)

@@ -128,7 +128,10 @@ def _origin(url: str) -> tuple[str, str]:
 
 def _follow(url: str, location: str) -> str:
     """Where a redirect leads; never from TLS to plain HTTP, whatever the profile permits."""
-    following = urljoin(url, location)
+    try:
+        following = urljoin(url, location)
+    except ValueError as failure:
+        raise Corrupted(f"cannot follow the registry to {location[:200]!r}: {failure}") from failure
     if url.startswith("https:") and Target.parse(following).scheme == "http":
         raise NotPermitted(f"cannot follow the redirect of {Target.parse(url).netloc}: it leads from TLS to plain HTTP")
     return following

@@ -17,6 +17,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 import shutil
 import threading
 from collections import Counter
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 SCHEMA: Final = 1
 _TEMPORARY: Final = "tmp-"
+_MENTION: Final = re.compile(rb"sha256:([0-9a-f]{64})")
 
 
 class ImageStore:
@@ -134,6 +136,13 @@ class ImageStore:
                 break
         return path
 
+    def partial_bytes(self, digest: str) -> int:
+        """How much of a blob was downloaded; changes nothing."""
+        for path in self.ingest.glob(f"{hexadecimal(digest)}.*"):
+            with contextlib.suppress(FileNotFoundError):
+                return path.stat().st_size
+        return 0
+
     def accept_blob(self, partial: Path, digest: str) -> None:
         """A downloaded file that was verified and fsynced becomes a blob."""
         partial.rename(self.blob_path(digest))
@@ -194,6 +203,8 @@ class ImageStore:
     def _unreferenced(self, wanted: set[str]) -> Iterator[Path]:
         records = [record for record, _ in self._images.values()]
         reserved = {name for name, count in self._reserved.items() if count > 0}
+        complete = {hexadecimal(record.pinned) for record in records}
+        reserved |= self._mentioned(wanted - complete)
         diff_ids = {hexadecimal(diff_id) for record in records for diff_id in record.diff_ids} | reserved
         blobs = {hexadecimal(blob) for record in records for blob in record.blobs} | reserved
         yield from (p for p in self.layers.iterdir() if p.name not in diff_ids and not p.name.startswith(_TEMPORARY))
@@ -202,6 +213,16 @@ class ImageStore:
             blob, _, image = path.name.partition(".")
             if image not in wanted and blob not in reserved:
                 yield path
+
+    def _mentioned(self, names: set[str]) -> set[str]:
+        """What is here of images whose pull was interrupted: all that their manifests and configurations mention."""
+        found: set[str] = set()
+        todo = set(names)
+        while todo:
+            name = todo.pop()
+            found.add(name)
+            todo |= {match.decode() for match in _MENTION.findall(self.small_blob(name) or b"")} - found
+        return found
 
     def _set_aside(self, path: Path) -> Path:
         """A layer is renamed before it is emptied: a crash in between must not leave half of it under its name."""

@@ -146,7 +146,7 @@ def check_memory(app: App, others: list[App], total_bytes: int, reserved_bytes: 
     free = total_bytes - reserved_bytes - taken
     if wanted > free:
         raise Unavailable(
-            f"cannot start {app.name}: its memory limits are {wanted >> 20} MiB, {max(0, free) >> 20} MiB are free to promise"
+            f"cannot start {app.name}: its memory limits are {wanted >> 20} MiB, but {max(0, free) >> 20} MiB are free"
             f" (RAM {total_bytes >> 20} MiB, system {reserved_bytes >> 20} MiB, other APPs {taken >> 20} MiB)"
         )
 
