@@ -70,8 +70,8 @@ def _argv(monitor: Monitor) -> list[str]:
         *monitor.prefix, "conmon", "--api-version", "1", "-c", name, "-u", name, "-n", name, "-r", monitor.runtime,
         "-b", str(bundle), "-p", str(bundle / "pidfile"), "-P", str(bundle / "conmon.pid"),
         "-l", f"k8s-file:{bundle / 'ctr.log'}", "--log-size-max", str(monitor.log_bytes), "--no-sync-log",
-        "--exit-dir", str(monitor.exits), "--persist-dir", str(bundle), "--socket-dir-path", str(bundle), "--full-attach",
-        "--log-level", "error", "--runtime-arg", "--root", "--runtime-arg", str(monitor.runtime_root),
+        "--exit-dir", str(monitor.exits), "--persist-dir", str(bundle), "--socket-dir-path", str(bundle),
+        "--full-attach", "--log-level", "error", "--runtime-arg", "--root", "--runtime-arg", str(monitor.runtime_root),
     ]  # fmt: skip
 
 
