@@ -28,7 +28,8 @@ def standing(view: AppView, service: Service, now: float) -> Standing:
         return _absent(view, service, now)
     state = container.status.state
     if state is ContainerState.CREATED:
-        return Standing(Phase.STARTING, "", container)
+        past = view.past(service.name)
+        return Standing(Phase.BACKOFF if now < past.not_before else Phase.STARTING, past.last_error, container)
     if state is ContainerState.EXITED:
         return _ended(view, service, container, now)
     if service.healthcheck is None or container.health is Health.STARTING:

@@ -1,0 +1,215 @@
+"""The loop, from a desired state to running containers, across sudden ends of the agent."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import NotFound
+from gateway.model.app import App, Condition, VolumeMount
+from gateway.model.reports import Phase, Rollout
+from gateway.reconcile.desired_store import DesiredStore
+from tests.unit.reconcile.agent import Site, app, report, service, until
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def test_a_desired_app_is_pulled_started_and_healthy(site: Site) -> None:
+    async def scenario() -> None:
+        site.desire(app("one"))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.rollout is Rollout.DONE)
+            entry = report(agent)
+            assert entry is not None
+            assert entry.services[0].phase is Phase.HEALTHY
+            assert entry.services[0].container == "app.main.1"
+            grants = await anext(agent.grants)
+            assert list(grants) == ["app.main"]
+        assert site.machine.history == ["create app.main.1", "start app.main.1"]
+
+    asyncio.run(scenario())
+
+
+def test_a_new_agent_touches_nothing_that_is_well(site: Site) -> None:
+    async def scenario() -> None:
+        site.desire(app("one"))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.rollout is Rollout.DONE)
+        before = list(site.machine.history)
+        site.images.online = False
+        for _ in range(3):
+            async with site.agent() as agent:
+                await until(lambda: (r := report(agent)) is not None and r.services[0].phase is Phase.HEALTHY)
+                await asyncio.sleep(0.1)
+        assert site.machine.history == before
+
+    asyncio.run(scenario())
+
+
+def test_a_crash_is_restarted_at_once_and_the_old_container_removed(site: Site) -> None:
+    async def scenario() -> None:
+        site.desire(app("one"))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.rollout is Rollout.DONE)
+            site.machine.crash("app.main.1")
+            await until(lambda: site.machine.running() == ["app.main.2"], 1.0)
+            await until(lambda: list(site.machine.statuses) == ["app.main.2"])
+            entry = report(agent)
+            assert entry is not None
+            assert entry.services[0].restarts == 1
+
+    asyncio.run(scenario())
+
+
+def test_an_update_pulls_before_it_stops(site: Site) -> None:
+    async def scenario() -> None:
+        site.desire(app("one"))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.rollout is Rollout.DONE)
+        site.desire(app("two"))
+        site.images.online = False
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.services[0].phase is Phase.WAITING)
+            assert site.machine.running() == ["app.main.1"]
+        site.images.online = True
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.version == "two" and r.rollout is Rollout.DONE)
+            assert len(site.machine.running()) == 1
+            await until(lambda: len(site.machine.statuses) == 1)
+            assert {image.split("/")[1][:3] for image in site.images.kept} == {"two"}
+
+    asyncio.run(scenario())
+
+
+def test_an_unhealthy_version_is_rolled_back_and_not_tried_again(site: Site) -> None:
+    site.machine.healthy = lambda spec: "bad" not in spec.image
+
+    async def scenario() -> None:
+        site.desire(app("one"))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.rollout is Rollout.DONE)
+        site.desire(app("bad"))
+        async with site.agent() as agent:
+            await until(
+                lambda: (
+                    (r := report(agent)) is not None
+                    and r.rollout is Rollout.ROLLED_BACK
+                    and r.services[0].phase is Phase.HEALTHY
+                )
+            )
+            entry = report(agent)
+            assert entry is not None
+            assert "not well" in entry.reason
+            assert entry.version == "one"
+        before = list(site.machine.history)
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.services[0].phase is Phase.HEALTHY)
+            await asyncio.sleep(0.2)
+        assert site.machine.history == before
+
+    asyncio.run(scenario())
+
+
+def test_a_first_version_that_fails_is_tried_for_ever(site: Site) -> None:
+    site.machine.broken = lambda spec: True
+
+    async def scenario() -> None:
+        site.desire(app("one"))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and "no such program" in r.services[0].reason)
+            entry = report(agent)
+            assert entry is not None
+            assert entry.rollout in (Rollout.ROLLING, Rollout.FAILED)
+
+    asyncio.run(scenario())
+
+
+def test_removed_apps_go_and_their_volumes_stay_until_purged(site: Site) -> None:
+    async def scenario() -> None:
+        site.desire(app("one", volumes=(VolumeMount("data", "/data"),)))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.rollout is Rollout.DONE)
+        site.desire()
+        async with site.agent() as agent:
+            await until(lambda: not site.machine.statuses)
+            await until(lambda: report(agent) is None)
+            assert (site.paths.volumes / "app" / "data").is_dir()
+            assert not list(site.paths.endpoints.glob("app*"))
+            await agent.purge("app")
+            assert not (site.paths.volumes / "app").exists()
+            with pytest.raises(NotFound):
+                await agent.purge("app")
+
+    asyncio.run(scenario())
+
+
+def test_a_damaged_desired_state_stops_nothing(site: Site) -> None:
+    async def scenario() -> None:
+        site.desire(app("one"))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.rollout is Rollout.DONE)
+        (site.paths.desired / "cloud.json").write_text("{")
+        async with site.agent():
+            await asyncio.sleep(0.2)
+            assert site.machine.running() == ["app.main.1"]
+        store = DesiredStore(site.paths.desired)
+        store.load()
+        assert list(store.damaged) == ["cloud"]
+
+    asyncio.run(scenario())
+
+
+def test_the_operators_stop_survives_the_agent(site: Site) -> None:
+    async def scenario() -> None:
+        site.desire(app("one"))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.rollout is Rollout.DONE)
+            await agent.set_stopped("app", True)
+            await until(lambda: not site.machine.statuses)
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.stopped_by_operator)
+            await asyncio.sleep(0.1)
+            assert not site.machine.running()
+            await agent.set_stopped("app", False)
+            await until(lambda: len(site.machine.running()) == 1)
+
+    asyncio.run(scenario())
+
+
+def test_restart_replaces_the_container(site: Site) -> None:
+    async def scenario() -> None:
+        site.desire(app("one"))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.rollout is Rollout.DONE)
+            agent.restart("app")
+            await until(lambda: site.machine.running() == ["app.main.2"])
+
+    asyncio.run(scenario())
+
+
+def test_services_start_in_order_of_dependency(site: Site) -> None:
+    first, second = service("b", "base"), service("t", "top", depends_on={"base": Condition.HEALTHY})
+
+    async def scenario() -> None:
+        site.desire(App("app", (second, first)))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.rollout is Rollout.DONE)
+        assert [line for line in site.machine.history if "start" in line] == ["start app.base.1", "start app.top.2"]
+
+    asyncio.run(scenario())
+
+
+def test_apps_do_not_wait_for_each_other(site: Site) -> None:
+    site.machine.broken = lambda spec: spec.app == "bad"
+
+    async def scenario() -> None:
+        site.desire(app("one", "bad"), app("one", "good"))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent, "good")) is not None and r.rollout is Rollout.DONE)
+
+    asyncio.run(scenario())
