@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import select
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,17 +47,14 @@ def create(monitor: Monitor) -> int:
     start_read, start_write = os.pipe2(os.O_CLOEXEC)
     argv = _argv(monitor)
     try:
-        os.set_inheritable(sync_write, True)
-        os.set_inheritable(start_read, True)
-        environment = {"_OCI_SYNCPIPE": str(sync_write), "_OCI_STARTPIPE": str(start_read), "PATH": os.environ["PATH"]}
-        pid = _spawn(argv, environment)
+        spawned = _spawn(argv, monitor.bundle, sync_write, start_read)
         os.close(sync_write)
         os.close(start_read)
         sync_write = start_read = -1
-        _leave_our_cgroup(pid, monitor.cgroup)
+        _leave_our_cgroup(spawned.pid, monitor.cgroup)
         os.write(start_write, b"\0")
         answer = _read_line(sync_read, CREATE_TIMEOUT_S)
-        os.waitpid(pid, 0)  # conmon has forked away; what we spawned ends at once
+        spawned.wait()  # conmon has forked away; what we spawned ends at once
     finally:
         for descriptor in (sync_read, sync_write, start_read, start_write):
             if descriptor >= 0:
@@ -75,10 +73,18 @@ def _argv(monitor: Monitor) -> list[str]:
     ]  # fmt: skip
 
 
-def _spawn(argv: list[str], environment: dict[str, str]) -> int:
-    null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
+def _spawn(argv: list[str], bundle: Path, sync_write: int, start_read: int) -> subprocess.Popen[bytes]:
+    environment = {"_OCI_SYNCPIPE": str(sync_write), "_OCI_STARTPIPE": str(start_read), "PATH": os.environ["PATH"]}
     try:
-        return os.posix_spawnp(argv[0], argv, environment, file_actions=null)
+        return subprocess.Popen(
+            argv,
+            cwd=bundle,  # conmon leaves a file `oom` where it stands
+            env=environment,
+            pass_fds=(sync_write, start_read),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
     except OSError as failure:
         raise Unavailable(f"cannot run {argv[0]}: {failure.strerror}") from failure
 

@@ -31,7 +31,7 @@ def service(image: str, name: str = "main", **changes: object) -> Service:
 
 
 def app(image: str, name: str = "app", **changes: object) -> App:
-    return App(name, (service(image, **changes),), version=image)
+    return App(name, (service(image, "main", **changes),), version=image)
 
 
 @dataclass
