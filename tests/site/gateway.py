@@ -29,9 +29,10 @@ class Gateway:
         self.log = directory / "agent.log"
         options = ["--state", str(self.paths.state), "--run", str(self.paths.run)]
         self._options = options
-        self._daemon = Daemon([*self._command("run"), "--profile", str(profile)], self.log)
+        self._daemon = Daemon([*self.command("run"), "--profile", str(profile)], self.log)
 
-    def _command(self, name: str) -> list[str]:
+    def command(self, name: str) -> list[str]:
+        """How `fieldgate NAME` is started for this gateway."""
         return [sys.executable, "-m", "gateway.cli.main", name, *self._options]
 
     @property
@@ -53,7 +54,7 @@ class Gateway:
 
     def cli(self, name: str, *arguments: str, timeout_s: float = 60.0) -> Any:
         """Run `fieldgate NAME ... --json` and return what it printed; ToolFailed when it exits non-zero."""
-        argv = [*self._command(name), *arguments, "--json"]
+        argv = [*self.command(name), *arguments, "--json"]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False)
         if done.returncode != 0:
             raise ToolFailed(argv, done.returncode, done.stderr or done.stdout)
@@ -61,7 +62,7 @@ class Gateway:
 
     def down(self) -> None:
         """Everything ends: agent, APPs, mounts."""
-        subprocess.run(self._command("down"), capture_output=True, timeout=90, check=False)
+        subprocess.run(self.command("down"), capture_output=True, timeout=90, check=False)
         self._daemon.stop()
 
     def __enter__(self) -> Gateway:

@@ -1,0 +1,159 @@
+"""The composition root: builds every room and wires them, and does nothing else.
+
+Read `build_control_line()` from top to bottom: it is the second picture of docs/architecture.md. `run()` is what
+`fieldgate run` calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import gc
+import logging
+import os
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from gateway.admin_api.server import AdminServer
+from gateway.endpoints import Endpoints
+from gateway.engines.oci.engine import OciEngine
+from gateway.errors import Conflict, NotFound
+from gateway.host.files import read_limited
+from gateway.images.puller import Puller
+from gateway.images.store import ImageStore
+from gateway.lifecycle import log as logs
+from gateway.lifecycle.queue import NewsQueue
+from gateway.lifecycle.supervisor import Part, supervise
+from gateway.model.config import Config
+from gateway.model.enrolment import Enrolment
+from gateway.model.profile import Profile
+from gateway.operations import Operations
+from gateway.paths import Paths
+from gateway.reconcile.acceptance import Acceptance
+from gateway.reconcile.desired_store import DesiredStore
+from gateway.reconcile.execute import Executor
+from gateway.reconcile.loop import News, Reconciler
+from gateway.reconcile.records import AppRecords
+from gateway.trust.border import Border
+from gateway.trust.keyring import KeyRing
+
+log = logging.getLogger(__name__)
+
+MAX_DOCUMENT_BYTES = 1 << 20
+NEWS_LIMIT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What this agent is told from outside, checked: its board, its settings, its identity."""
+
+    paths: Paths
+    profile: Profile
+    config: Config
+    enrolment: Enrolment
+    border: Border
+
+
+@dataclass(frozen=True, slots=True)
+class ControlLine:
+    """Cloud or CLI -> kernel, and the report back."""
+
+    engine: OciEngine
+    endpoints: Endpoints
+    acceptance: Acceptance
+    reconciler: Reconciler
+
+
+def run(profile: Path, config: Path | None, paths: Paths) -> int:
+    """Run the agent until SIGTERM or SIGINT; the exit status of the process. Its APPs go on afterwards."""
+    paths.prepare()
+    with _OnlyAgent(paths):
+        try:
+            import uvloop
+        except ImportError:  # there is no wheel for armv7
+            return asyncio.run(_main(profile, config, paths))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_main(profile, config, paths))
+
+
+async def _main(profile: Path, config: Path | None, paths: Paths) -> int:
+    site = await read_site(profile, config, paths)
+    logs.configure(site.config.log_level)
+    control = await build_control_line(site)
+    stop = asyncio.Event()
+    operations = Operations(
+        site.enrolment, site.profile.name, control.acceptance, control.reconciler, control.engine, stop
+    )
+    parts: list[Part] = [control.reconciler, AdminServer(paths.admin_socket, operations)]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    gc.freeze()  # what was built lives as long as the agent: no collection need look at it again
+    log.info("agent started gateway=%s profile=%s", site.enrolment.gateway, site.profile.name)
+    await supervise(parts, stop)
+    await (control.engine.teardown() if operations.tear_down else control.engine.close())
+    control.endpoints.close()
+    log.info("agent stopped apps=%s", "down" if operations.tear_down else "go on")
+    return 0
+
+
+async def read_site(profile: Path, config: Path | None, paths: Paths) -> Site:
+    """Everything from outside goes through the border worker; known documents cost nothing."""
+    border = Border(paths.trust)
+    checked_profile = await border.profile(profile, _read(profile, "firmware profile"))
+    checked_config = await border.config(config, _read(config, "configuration")) if config else Config()
+    enrolment_file = paths.identity / "enrolment.json"
+    enrolment = await border.enrolment(_read(enrolment_file, "enrolment"))
+    return Site(paths, checked_profile, checked_config, enrolment, border)
+
+
+async def build_control_line(site: Site) -> ControlLine:
+    """Trust -> desired store -> reconciler -> images, endpoints, engine."""
+    paths, profile = site.paths, site.profile
+    store = ImageStore(paths.images)
+    await asyncio.to_thread(store.open)
+    puller = Puller(store, profile.architecture, profile.plain_http_registries, profile.reserved_disk_bytes)
+    engine = OciEngine(paths.engine, store, profile.runtimes, site.config.container_log_bytes)
+    desired, records = DesiredStore(paths.desired), AppRecords(paths.apps)
+    desired.load()
+    records.load()
+    endpoints = Endpoints(paths.endpoints)
+    endpoints.recover()  # before the first step: what runs already may call at once
+    await engine.prepare()
+    news: NewsQueue[News] = NewsQueue(NEWS_LIMIT)
+    executor = Executor(engine, puller, endpoints, records, paths.volumes, news.put)
+    memory = (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), profile.reserved_memory_bytes)
+    reconciler = Reconciler(engine, store, executor, desired, records, paths.volumes, memory, news)
+    keys = KeyRing(paths, site.enrolment, profile)
+    acceptance = Acceptance(site.border, keys, desired, reconciler.wake)
+    return ControlLine(engine, endpoints, acceptance, reconciler)
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return read_limited(path, MAX_DOCUMENT_BYTES)
+    except OSError as failure:
+        raise NotFound(f"cannot read the {what} {path}: {failure.strerror}") from failure
+
+
+class _OnlyAgent:
+    """Holds the lock that lets one agent use these directories. Conflict when another has it."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._path = paths.lock
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> None:
+        self._file = self._path.open("w")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise Conflict(f"cannot start: another agent runs on {self._path.parent}") from None
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()

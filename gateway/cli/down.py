@@ -1,0 +1,36 @@
+"""`fieldgate down`: end the agent, all APPs, and everything that was mounted for them."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from gateway.cli.client import Agent
+from gateway.errors import TimedOut
+from gateway.paths import Paths
+
+WAIT_S = 60.0
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    del command
+
+
+def run(options: argparse.Namespace, paths: Paths) -> int:
+    agent = Agent(paths.admin_socket)
+    pid = agent.call("GET", "/v1/status")["pid"]
+    agent.call("POST", "/v1/down")
+    deadline = time.monotonic() + WAIT_S
+    while _runs(pid):
+        if time.monotonic() > deadline:
+            raise TimedOut(f"cannot see the agent end: not after {WAIT_S:g} s")
+        time.sleep(0.05)
+    return 0
+
+
+def _runs(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False

@@ -1,0 +1,98 @@
+"""One method per question or order. Knows the reconciler, the engine and the tag table; no transport."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from gateway import __version__
+from gateway.engines.base import Engine, LogLine
+from gateway.errors import InvalidInput, NotFound
+from gateway.model.enrolment import Enrolment
+from gateway.model.names import AUTHORITY, check
+from gateway.model.wire import to_wire
+from gateway.reconcile.acceptance import Acceptance
+from gateway.reconcile.loop import Reconciler
+
+MAX_LOG_LINES: Final = 100_000
+LOCAL: Final = "local"
+"""The authority of `fieldgate deploy`."""
+
+
+class Operations:
+    def __init__(
+        self,
+        enrolment: Enrolment,
+        profile_name: str,
+        acceptance: Acceptance,
+        reconciler: Reconciler,
+        engine: Engine,
+        stop: asyncio.Event,
+    ) -> None:
+        """`stop` ends the agent when it is set."""
+        self._enrolment = enrolment
+        self._profile_name = profile_name
+        self._acceptance = acceptance
+        self._reconciler = reconciler
+        self._engine = engine
+        self._stop = stop
+        self.tear_down = False
+        """Whether everything is to go when the agent has stopped (`fieldgate down`)."""
+
+    def status(self) -> dict[str, Any]:
+        """The gateway as a whole."""
+        reports = self._reconciler.reports()
+        return {
+            "gateway": self._enrolment.gateway,
+            "incarnation": self._enrolment.incarnation,
+            "version": __version__,
+            "profile": self._profile_name,
+            "engine": self._engine.name,
+            "pid": os.getpid(),
+            "revisions": self._acceptance.revisions(),
+            "apps": {report.app: report.rollout.value for report in reports},
+        }
+
+    def apps(self) -> list[dict[str, Any]]:
+        """A full snapshot of every APP (`model.reports.AppReport`)."""
+        return [to_wire(report) for report in self._reconciler.reports()]
+
+    async def deploy(self, authority: str, envelope: bytes) -> dict[str, Any]:
+        """Take a signed desired state in; raises why it is refused."""
+        check(AUTHORITY, authority, "authority")
+        decision = await self._acceptance.accept(authority, envelope)
+        return {"decision": decision.value, "revision": self._acceptance.revisions()[authority]}
+
+    async def control(self, app: str, action: str) -> None:
+        """`stop`, `start` or `restart` one APP."""
+        if action == "restart":
+            self._reconciler.restart(app)
+        elif action in ("stop", "start"):
+            await self._reconciler.set_stopped(app, action == "stop")
+        else:
+            raise InvalidInput(f"cannot {action[:40]} an APP: stop, start or restart it")
+
+    async def purge(self, app: str) -> None:
+        """Remove the volumes of an APP that is gone."""
+        await self._reconciler.purge(app)
+
+    def logs(self, app: str, service: str, tail: int, follow: bool) -> AsyncIterator[LogLine]:
+        """Lines of its newest container, oldest first. NotFound."""
+        if not 0 <= tail <= MAX_LOG_LINES:
+            raise InvalidInput(f"cannot show {tail} lines: 0 to {MAX_LOG_LINES}")
+        return self._engine.logs(self._reconciler.container_of(app, service), tail=tail, follow=follow)
+
+    def report(self, app: str) -> dict[str, Any]:
+        """One APP. NotFound."""
+        for report in self._reconciler.reports():
+            if report.app == app:
+                wire: dict[str, Any] = to_wire(report)
+                return wire
+        raise NotFound(f"cannot find APP {app}", hint="fieldgate apps lists what is deployed")
+
+    def down(self) -> None:
+        """End the agent and take down all APPs, mounts and cgroups with it."""
+        self.tear_down = True
+        self._stop.set()
