@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from imagebuild.push import push
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 with one line on stderr."""
     arguments = _parser().parse_args(argv)
+    os.umask(0o022)  # modes of what is made on the way become modes in the image
     try:
         made: dict[str, Any] = arguments.run(arguments)
     except (BuildError, OSError) as failure:
