@@ -88,7 +88,7 @@ def deploy(gateway: Gateway, directory: Path, document: dict[str, Any]) -> Any:
 def service(gateway: Gateway, name: str = "hello") -> dict[str, Any]:
     for report in Agent(gateway.paths.admin_socket).call("GET", "/v1/apps"):
         if report["app"] == name:
-            return {**report, **report["services"][0], "rollout": report["rollout"]}
+            return {"pid": 0, "container": "", **report, **report["services"][0]}
     return {"phase": "absent", "rollout": "", "pid": 0}
 
 
