@@ -69,6 +69,7 @@ def compose(image: str, script: str, health: str = "true", name: str = "hello") 
                 "image": image,
                 "command": ["sh", "-c", script],
                 "restart": "always",
+                "stop_grace_period": "1s",
                 "read_only": True,
                 "healthcheck": {
                     "test": ["CMD", "/bin/busybox", "sh", "-c", health], "interval": "1s", "retries": 2,
