@@ -10,9 +10,21 @@ For tests without a gateway: `esdk.testing`. Reference: docs/esdk.md. Not thread
 """
 
 from esdk.client import Gateway
-from esdk.errors import Conflict, EsdkError, InvalidInput, NotFound, NotPermitted, TimedOut, Unavailable
+from esdk.errors import (
+    AgentAway,
+    BadAnswer,
+    Conflict,
+    EsdkError,
+    InvalidInput,
+    NotFound,
+    NotPermitted,
+    TimedOut,
+    Unavailable,
+)
 
 __all__ = [
+    "AgentAway",
+    "BadAnswer",
     "Conflict",
     "EsdkError",
     "Gateway",

@@ -6,6 +6,7 @@ import os
 from typing import Any, Dict, List
 from urllib.parse import quote
 
+from esdk.modbus import READ_HOLDING, READ_INPUT, parse_registers, read_request
 from esdk.tags import Tags
 from esdk.transport import Connection
 
@@ -78,11 +79,19 @@ class SerialPort:
         return bytes.fromhex(self._connection.call("POST", self._target, body)["data"])
 
     def read_registers(self, unit: int, address: int, count: int, timeout_s: float = 1.0) -> List[int]:
-        """Modbus RTU function 3: `count` holding registers (16 bit each) from `address` of device `unit`."""
-        from esdk.modbus import parse_registers, read_holding_registers
+        """Modbus RTU function 3: `count` holding registers (16 bit each) from `address` of device `unit`.
 
-        answer = self.transact(read_holding_registers(unit, address, count), timeout_s=timeout_s)
-        return parse_registers(answer, unit, count)
+        BadAnswer: the device refused, or its answer makes no sense; else as `transact`.
+        """
+        return self._read(READ_HOLDING, unit, address, count, timeout_s)
+
+    def read_input_registers(self, unit: int, address: int, count: int, timeout_s: float = 1.0) -> List[int]:
+        """Modbus RTU function 4: the same of input registers."""
+        return self._read(READ_INPUT, unit, address, count, timeout_s)
+
+    def _read(self, function: int, unit: int, address: int, count: int, timeout_s: float) -> List[int]:
+        answer = self.transact(read_request(function, unit, address, count), timeout_s=timeout_s)
+        return parse_registers(function, answer, unit, count)
 
 
 class Line:

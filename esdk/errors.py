@@ -58,8 +58,18 @@ class Unavailable(EsdkError):
     code = "unavailable"
 
 
+class AgentAway(Unavailable):
+    """Nobody answers on the socket: the agent is being restarted. Samples wait meanwhile (`tags.publish`)."""
+
+
+class BadAnswer(EsdkError):
+    """A device answered, but refused or garbled."""
+
+    code = "corrupted"
+
+
 _KINDS: Dict[str, Type[EsdkError]] = {
-    kind.code: kind for kind in (InvalidInput, NotPermitted, NotFound, Conflict, TimedOut, Unavailable)
+    kind.code: kind for kind in (InvalidInput, NotPermitted, NotFound, Conflict, TimedOut, Unavailable, BadAnswer)
 }
 
 

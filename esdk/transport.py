@@ -9,7 +9,7 @@ import json
 import socket
 from typing import Any, Dict, Iterator, Optional, Tuple
 
-from esdk.errors import EsdkError, Unavailable, from_answer
+from esdk.errors import AgentAway, EsdkError, from_answer
 
 MAX_ANSWER_BYTES = 16 << 20
 MAX_HEADER_BYTES = 64 << 10
@@ -25,7 +25,7 @@ class Connection:
         self._buffer = b""
 
     def call(self, method: str, target: str, body: Any = None, headers: Optional[Dict[str, str]] = None) -> Any:
-        """The decoded JSON answer. An EsdkError says why not; Unavailable when nobody answers.
+        """The decoded JSON answer. An EsdkError says why not; AgentAway when nobody answers.
 
         A connection that was closed while idle is opened again once: the agent may have been restarted meanwhile. A
         request is not sent twice after the agent may have begun it, unless it changes nothing or carries a key.
@@ -38,12 +38,12 @@ class Connection:
         except (OSError, EOFError) as failure:
             self.close()
             if fresh or not repeatable:
-                raise Unavailable("cannot reach the gateway: {}".format(failure)) from failure
+                raise AgentAway("cannot reach the gateway: {}".format(failure)) from failure
             try:
                 status, answer = self._exchange(request)
             except (OSError, EOFError) as again:
                 self.close()
-                raise Unavailable("cannot reach the gateway: {}".format(again)) from again
+                raise AgentAway("cannot reach the gateway: {}".format(again)) from again
         document = json.loads(answer) if answer else None
         if status >= 400:
             raise from_answer(document)
@@ -62,7 +62,7 @@ class Connection:
             for event in connection._events():
                 yield event
         except (OSError, EOFError) as failure:
-            raise Unavailable("the stream of events broke: {}".format(failure)) from failure
+            raise AgentAway("the stream of events broke: {}".format(failure)) from failure
         finally:
             connection.close()
 
