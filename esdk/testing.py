@@ -110,7 +110,8 @@ class FakeGateway:
     def transact(self, port: str, request: bytes) -> bytes:
         if port not in self.serial:
             raise _refuse("use serial port {}".format(port), "serial.{}: transact".format(port))
-        answer = self._answers.get(port, lambda _: None)(request)
+        device = self._answers.get(port)
+        answer = device(request) if device is not None else None
         if answer is None:
             raise Refused("timed_out", "cannot get an answer on {}: none in time".format(port))
         return answer

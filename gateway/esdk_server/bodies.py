@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from gateway.errors import InvalidInput, Problem
-from gateway.esdk_server.ports import Framing
 from gateway.model.names import is_tag
 from gateway.model.tags import Quality, Sample, Value
 from gateway.model.wire import from_wire
@@ -18,11 +17,31 @@ from gateway.model.wire import from_wire
 T = TypeVar("T")
 
 MAX_SAMPLES: Final = 1000
-MAX_SERIAL_BYTES: Final = 4096
-MAX_TIMEOUT_MS: Final = 30_000
+MAX_REQUEST_BYTES: Final = 1024
+MAX_ANSWER_BYTES: Final = 4096
+MAX_TIMEOUT_MS: Final = 10_000
+MAX_GAP_MS: Final = 1000
 MAX_TEXT_CHARS: Final = 1024
 MAX_UNIT_CHARS: Final = 32
 MAX_INTEGER: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How the end of a device's answer is known: `modbus-rtu`, `length` (bytes) or `gap` (silence in ms)."""
+
+    kind: str = "modbus-rtu"
+    length: int = 0
+    gap_ms: float = 0.0
+    """0: the shortest that this port can tell."""
+
+    def __str__(self) -> str:
+        """As the serial bus spells it."""
+        if self.kind == "length":
+            return f"length:{self.length}"
+        if self.kind == "gap" and self.gap_ms:
+            return f"gap:{math.ceil(self.gap_ms)}"
+        return self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +49,7 @@ class Transact:
     """`POST /v1/serial/{port}/transact`."""
 
     data: str
-    """Hexadecimal bytes to send, 1 to 4096."""
+    """Hexadecimal bytes to send, 1 to 1024."""
     framing: Framing = Framing()
     timeout_ms: float = 1000.0
     """For the answer, once it is this request's turn."""
@@ -79,16 +98,16 @@ def serial_request(body: Transact) -> bytes:
         request = binascii.unhexlify(body.data)
     except (binascii.Error, ValueError):
         request = b""
-    if not 1 <= len(request) <= MAX_SERIAL_BYTES:
-        problems.append(Problem("data", f"must be 1 to {MAX_SERIAL_BYTES} bytes in hexadecimal"))
+    if not 1 <= len(request) <= MAX_REQUEST_BYTES:
+        problems.append(Problem("data", f"must be 1 to {MAX_REQUEST_BYTES} bytes in hexadecimal"))
     if not 1 <= body.timeout_ms <= MAX_TIMEOUT_MS:
         problems.append(Problem("timeout_ms", f"must be 1 to {MAX_TIMEOUT_MS}"))
     if body.framing.kind not in ("modbus-rtu", "length", "gap"):
         problems.append(Problem("framing.kind", "must be modbus-rtu, length or gap"))
-    if body.framing.kind == "length" and not 1 <= body.framing.length <= MAX_SERIAL_BYTES:
-        problems.append(Problem("framing.length", f"must be 1 to {MAX_SERIAL_BYTES}"))
-    if body.framing.kind == "gap" and not 0 < body.framing.gap_ms <= MAX_TIMEOUT_MS:
-        problems.append(Problem("framing.gap_ms", f"must be above 0 and at most {MAX_TIMEOUT_MS}"))
+    if body.framing.kind == "length" and not 1 <= body.framing.length <= MAX_ANSWER_BYTES:
+        problems.append(Problem("framing.length", f"must be 1 to {MAX_ANSWER_BYTES}"))
+    if body.framing.kind == "gap" and not 0 <= body.framing.gap_ms <= MAX_GAP_MS:
+        problems.append(Problem("framing.gap_ms", f"must be 0 to {MAX_GAP_MS}"))
     if problems:
         raise InvalidInput("cannot transact: the request does not fit", problems=problems)
     return request

@@ -6,31 +6,25 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.model.tags import Sample
+from gateway.model.tags import Ingested, Sample
 
 
 class SerialTransactor(Protocol):
     """`field/`: owns the serial ports and gives each APP its turn."""
 
-    async def transact(self, port: str, request: bytes, framing: Framing, timeout_s: float, owner: str) -> bytes:
-        """The device's answer. NotFound, TimedOut, Unavailable, Corrupted."""
+    async def transact(self, port: str, request: bytes, *, framing: str, timeout_s: float, owner: str) -> bytes:
+        """The device's answer; `framing` is `modbus-rtu`, `length:BYTES`, `gap` or `gap:MILLISECONDS`.
+
+        NotFound, InvalidInput, NotSupported, TimedOut, Unavailable.
+        """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Framing:
-    """How the end of a device's answer is known: `modbus-rtu`, `length` (bytes) or `gap` (silence in ms)."""
-
-    kind: str = "modbus-rtu"
-    length: int = 0
-    gap_ms: float = 0.0
 
 
 class Lines(Protocol):
     """`field/`: owns the digital lines."""
 
     async def read(self, line: str) -> dict[str, Any]:
-        """`{"line", "value", "decided_by", "since_ns"}`. NotFound, Unavailable."""
+        """`{"line", "value", "decided_by", "since_ns", "available"}`. NotFound, Unavailable."""
         ...
 
     async def set(self, line: str, value: int, owner: str) -> dict[str, Any]:
@@ -54,19 +48,6 @@ class Tags(Protocol):
     def select(self, patterns: Iterable[str]) -> list[Sample]: ...
 
     def subscribe(self, patterns: Iterable[str], limit: int) -> Subscription: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Ingested:
-    """What became of published samples."""
-
-    accepted: int
-    durable: bool
-    first: int = 0
-    last: int = 0
-    """Sequence range of durable samples; 0 without."""
-    window_s: float = 0.0
-    """What an open window may lose when the power goes; 0 when everything is durable."""
 
 
 class Ingest(Protocol):

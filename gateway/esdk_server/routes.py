@@ -75,7 +75,9 @@ async def transact(call: Call) -> Answer:
     body = decode(Transact, call.body)
     request = serial_request(body)
     began = time.monotonic()
-    answer = await call.ports.serial.transact(port, request, body.framing, body.timeout_ms / 1000, spec.owner)
+    answer = await call.ports.serial.transact(
+        port, request, framing=str(body.framing), timeout_s=body.timeout_ms / 1000, owner=spec.owner
+    )
     return {"data": answer.hex(), "elapsed_ms": round((time.monotonic() - began) * 1000, 3)}
 
 

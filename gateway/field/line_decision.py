@@ -37,8 +37,11 @@ class LineDecision:
         self._rules[rule_id] = value
 
     def release(self, rule_id: str) -> bool:
-        """False when this rule held nothing here."""
-        return self._rules.pop(rule_id, None) is not None
+        """False when that changes nothing. A rule that held nothing decides as well: the line is not left alone."""
+        held = self._rules.pop(rule_id, None) is not None
+        changes = held or self._untouched
+        self._untouched = False
+        return changes
 
     def wish(self, owner: str, value: int) -> None:
         self._untouched = False

@@ -2,11 +2,9 @@
 
 **What an output does while the agent is dead.** The chip keeps its level: nothing in the kernel changes it when the
 agent is killed. On the next start the profile's `on_agent_loss` chooses. `hold`: the level goes on unchanged, without a
-glitch, until somebody decides: a rule at the first sample that makes it active, or an APP by `set`. What a rule
-decided before the kill is not remembered, and a rule that is not active decides nothing: after a kill during an
-overload the line stays switched until a rule has been active and let go again, or an APP sets it. `safe`: the safe
-value is written as soon as the chip is open. An agent that stays dead changes nothing in either case; that needs a
-watchdog in hardware.
+glitch, until somebody decides: the line's rules at their first good sample (holding it, or letting go of it), or an
+APP by `set`. `safe`: the safe value is written as soon as the chip is open. An agent that stays dead changes nothing in
+either case; that needs a watchdog in hardware.
 
 When the last rule lets go and no APP has a wish, the line gets its safe value. A chip that is away is opened again with
 a backoff in `run()`, and the decisions of that moment are written. Everything else is synchronous: the line is driven
@@ -153,11 +151,11 @@ class Lines:
         entry.decision.hold(rule_id, value)
         self._drive(entry)
 
-    def release(self, rule_id: str) -> None:
-        """The rule no longer wants anything; fine if it never did."""
-        for entry in self._lines.values():
-            if entry.decision.release(rule_id):
-                self._drive(entry)
+    def release(self, rule_id: str, line: str) -> None:
+        """The rule no longer wants anything of `line`; fine if it never did. NotFound only."""
+        entry = self._entry(line)
+        if entry.decision.release(rule_id):
+            self._drive(entry)
 
     def forget(self, owner: str) -> None:
         """The APP is gone: what it wished falls back to another's wish or the safe value."""

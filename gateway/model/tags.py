@@ -43,3 +43,16 @@ class Window:
     count: int
     unit: str = ""
     quality: Quality = Quality.GOOD
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What became of published samples."""
+
+    accepted: int
+    durable: bool
+    first: int = 0
+    last: int = 0
+    """Sequence range of durable samples; 0 without."""
+    window_s: float = 0.0
+    """What a sudden end may lose, seconds of samples; 0 when everything is committed or nothing goes up."""

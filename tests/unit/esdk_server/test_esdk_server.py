@@ -15,10 +15,10 @@ from esdk.modbus import crc16
 from gateway.endpoints import Endpoints, EndpointSpec
 from gateway.errors import NotFound, TimedOut, Unavailable
 from gateway.esdk_server import openapi
-from gateway.esdk_server.ports import Framing, Ingested, Ports
+from gateway.esdk_server.ports import Ports
 from gateway.esdk_server.server import EsdkServer
 from gateway.model.app import Grant
-from gateway.model.tags import Sample
+from gateway.model.tags import Ingested, Sample
 from gateway.serving import Limits
 from gateway.tags.subscription import Subscription
 from gateway.tags.table import TagTable
@@ -36,7 +36,7 @@ class Field:
         self.ingested: list[tuple[str, bool]] = []
         self.away = False
 
-    async def transact(self, port: str, request: bytes, framing: Framing, timeout_s: float, owner: str) -> bytes:
+    async def transact(self, port: str, request: bytes, *, framing: str, timeout_s: float, owner: str) -> bytes:
         if request[0] != 1:
             raise TimedOut(f"cannot get an answer on {port}: none within {timeout_s:g} s")
         body = bytes((1, 3, 2, 0x08, 0xFC))
