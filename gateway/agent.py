@@ -1,7 +1,7 @@
 """The composition root: builds every room and wires them, and does nothing else.
 
-Read `build_control_line()` from top to bottom: it is the second picture of docs/architecture.md. `run()` is what
-`fieldgate run` calls.
+Read `build_control_line()` and `build_data_line()` from top to bottom: they are the pictures of docs/architecture.md.
+`run()` is what `fieldgate run` calls.
 """
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ from gateway.admin_api.server import AdminServer
 from gateway.endpoints import Endpoints
 from gateway.engines.oci.engine import OciEngine
 from gateway.errors import Conflict, NotFound
+from gateway.esdk_server.ports import Ports
+from gateway.esdk_server.server import EsdkServer
+from gateway.field.line_commands import LineCommands
+from gateway.field.lines import Lines
+from gateway.field.serial_buses import SerialBuses
+from gateway.host.facts import Facts
 from gateway.host.files import read_limited
 from gateway.images.puller import Puller
 from gateway.images.store import ImageStore
@@ -30,13 +36,17 @@ from gateway.lifecycle.supervisor import Part, supervise
 from gateway.model.config import Config
 from gateway.model.enrolment import Enrolment
 from gateway.model.profile import Profile
-from gateway.operations import Operations
+from gateway.operations import Operations, Rooms
+from gateway.outbox.outbox import Outbox
 from gateway.paths import Paths
+from gateway.pipeline.pipeline import Pipeline
 from gateway.reconcile.acceptance import Acceptance
 from gateway.reconcile.desired_store import DesiredStore
 from gateway.reconcile.execute import Executor
 from gateway.reconcile.loop import News, Reconciler
 from gateway.reconcile.records import AppRecords
+from gateway.serving import Limits
+from gateway.tags.table import TagTable
 from gateway.trust.border import Border
 from gateway.trust.keyring import KeyRing
 
@@ -63,8 +73,25 @@ class ControlLine:
 
     engine: OciEngine
     endpoints: Endpoints
+    keys: KeyRing
     acceptance: Acceptance
     reconciler: Reconciler
+
+
+@dataclass(frozen=True, slots=True)
+class DataLine:
+    """Field -> APP -> tags -> outbox, and the local response back to the field."""
+
+    lines: Lines
+    buses: SerialBuses
+    table: TagTable
+    outbox: Outbox
+    pipeline: Pipeline
+    server: EsdkServer
+
+    @property
+    def parts(self) -> list[Part]:
+        return [self.lines, self.buses, self.pipeline, self.server]
 
 
 def run(profile: Path, config: Path | None, paths: Paths) -> int:
@@ -83,16 +110,21 @@ async def _main(profile: Path, config: Path | None, paths: Paths) -> int:
     site = await read_site(profile, config, paths)
     logs.configure(site.config.log_level)
     control = await build_control_line(site)
+    data = await build_data_line(site, control)
     stop = asyncio.Event()
-    operations = Operations(
-        site.enrolment, site.profile.name, control.acceptance, control.reconciler, control.engine, stop
-    )
-    parts: list[Part] = [control.reconciler, AdminServer(paths.admin_socket, operations)]
+    rooms = Rooms(
+        control.acceptance, control.reconciler, control.engine,
+        data.table, data.outbox, data.pipeline, data.lines, data.buses,
+    )  # fmt: skip
+    operations = Operations(site.enrolment, site.profile.name, rooms, stop)
+    parts: list[Part] = [*data.parts, control.reconciler, AdminServer(paths.admin_socket, operations)]
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     gc.freeze()  # what was built lives as long as the agent: no collection need look at it again
     log.info("agent started gateway=%s profile=%s", site.enrolment.gateway, site.profile.name)
     await supervise(parts, stop)
+    data.lines.close(operations.tear_down)
+    await data.outbox.close()
     await (control.engine.teardown() if operations.tear_down else control.engine.close())
     control.endpoints.close()
     log.info("agent stopped apps=%s", "down" if operations.tear_down else "go on")
@@ -128,7 +160,29 @@ async def build_control_line(site: Site) -> ControlLine:
     reconciler = Reconciler(engine, store, executor, desired, records, paths.volumes, memory, news)
     keys = KeyRing(paths, site.enrolment, profile)
     acceptance = Acceptance(site.border, keys, desired, reconciler.wake)
-    return ControlLine(engine, endpoints, acceptance, reconciler)
+    return ControlLine(engine, endpoints, keys, acceptance, reconciler)
+
+
+async def build_data_line(site: Site, control: ControlLine) -> DataLine:
+    """Serial buses and lines -> eSDK -> pipeline -> tag table, outbox and lines."""
+    paths, profile, config = site.paths, site.profile, site.config
+    lines = Lines(profile.gpio, paths.run)
+    lines.open()  # before anything else can fail: an output must not stay without an owner
+    commands = LineCommands(lines)
+    buses = SerialBuses(profile.serial, paths.run)
+    table = TagTable()
+    outbox = Outbox(paths.outbox, site.enrolment.incarnation, config.outbox_max_bytes, config.outbox_commit_interval_s)
+    await outbox.open()
+    pipeline = Pipeline(table, outbox, commands, control.reconciler.grants)
+    limits = Limits(
+        connections=config.esdk_max_connections,
+        header_bytes=config.esdk_max_header_bytes,
+        body_bytes=config.esdk_max_body_bytes,
+        request_timeout_s=config.esdk_first_byte_timeout_s,
+    )
+    ports = Ports(buses, commands, table, pipeline, Facts(paths.state))
+    server = EsdkServer(control.endpoints.changes(), ports, limits, config.esdk_max_unread_events)
+    return DataLine(lines, buses, table, outbox, pipeline, server)
 
 
 def _read(path: Path, what: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from gateway.errors import InvalidInput
@@ -56,6 +56,14 @@ async def logs(call: Call) -> Answer:
     return (to_wire(line) async for line in lines)
 
 
+async def tags(call: Call) -> Answer:
+    patterns = call.query.get("match", "#").split(",")
+    if call.query.get("follow") == "1":
+        samples = call.operations.follow_tags(patterns)
+        return (asdict(sample) async for sample in samples)
+    return [asdict(sample) for sample in call.operations.tags(patterns)]
+
+
 async def deploy(call: Call) -> Answer:
     return await call.operations.deploy(call.path["authority"], call.body)
 
@@ -76,6 +84,7 @@ ROUTES: Final = (
     Route("GET", "/v1/apps/{app}", app),
     Route("POST", "/v1/apps/{app}/{action}", control),
     Route("GET", "/v1/apps/{app}/logs", logs),
+    Route("GET", "/v1/tags", tags),
     Route("PUT", "/v1/desired/{authority}", deploy),
     Route("DELETE", "/v1/volumes/{app}", purge),
     Route("POST", "/v1/down", down),

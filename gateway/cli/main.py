@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from gateway import __version__
-from gateway.cli import apps, deploy, down, logs, run, status
+from gateway.cli import apps, deploy, doctor, down, logs, run, status, tags
 from gateway.errors import FieldgateError
 from gateway.paths import Paths
 
-COMMANDS = (run, status, apps, logs, deploy, down)
+COMMANDS = (run, status, apps, logs, tags, deploy, doctor, down)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,5 +1,5 @@
-"""What the CLI, and later the cloud, may ask of a running agent. The doors (`admin_api/`) only carry it."""
+"""What people and programs ask of a running gateway, and order it to do. The doors (`admin_api/`) only carry it."""
 
-from gateway.operations.operations import Operations
+from gateway.operations.operations import Operations, Rooms
 
-__all__ = ["Operations"]
+__all__ = ["Operations", "Rooms"]

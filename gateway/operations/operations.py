@@ -1,42 +1,60 @@
-"""One method per question or order. Knows the reconciler, the engine and the tag table; no transport."""
+"""One method per question or order. Knows the rooms that can answer; no transport."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from gateway import __version__
 from gateway.engines.base import Engine, LogLine
 from gateway.errors import InvalidInput, NotFound
+from gateway.field.lines import Lines
+from gateway.field.serial_buses import SerialBuses
 from gateway.model.enrolment import Enrolment
 from gateway.model.names import AUTHORITY, check
+from gateway.model.tags import Sample
 from gateway.model.wire import to_wire
+from gateway.outbox.outbox import Outbox
+from gateway.pipeline.pipeline import Pipeline
 from gateway.reconcile.acceptance import Acceptance
 from gateway.reconcile.loop import Reconciler
+from gateway.tags.table import TagTable
 
 MAX_LOG_LINES: Final = 100_000
 LOCAL: Final = "local"
 """The authority of `fieldgate deploy`."""
+MAX_UNREAD_SAMPLES: Final = 1000
+"""Of one `fieldgate tags -f`; a slower reader loses the oldest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """Who is asked."""
+
+    acceptance: Acceptance
+    reconciler: Reconciler
+    engine: Engine
+    tags: TagTable
+    outbox: Outbox
+    pipeline: Pipeline
+    lines: Lines
+    buses: SerialBuses
+    cloud: Callable[[], dict[str, Any]] = dict
+    """State of the link to the cloud."""
 
 
 class Operations:
-    def __init__(
-        self,
-        enrolment: Enrolment,
-        profile_name: str,
-        acceptance: Acceptance,
-        reconciler: Reconciler,
-        engine: Engine,
-        stop: asyncio.Event,
-    ) -> None:
+    def __init__(self, enrolment: Enrolment, profile_name: str, rooms: Rooms, stop: asyncio.Event) -> None:
         """`stop` ends the agent when it is set."""
         self._enrolment = enrolment
         self._profile_name = profile_name
-        self._acceptance = acceptance
-        self._reconciler = reconciler
-        self._engine = engine
+        self._rooms = rooms
+        self._acceptance = rooms.acceptance
+        self._reconciler = rooms.reconciler
+        self._engine = rooms.engine
         self._stop = stop
         self.tear_down = False
         """Whether everything is to go when the agent has stopped (`fieldgate down`)."""
@@ -53,6 +71,11 @@ class Operations:
             "pid": os.getpid(),
             "revisions": self._acceptance.revisions(),
             "apps": {report.app: report.rollout.value for report in reports},
+            "cloud": self._rooms.cloud(),
+            "outbox": asdict(self._rooms.outbox.stats()),
+            "pipeline": asdict(self._rooms.pipeline.status()),
+            "lines": [asdict(line) for line in self._rooms.lines.status()],
+            "serial": [asdict(bus) for bus in self._rooms.buses.status()],
         }
 
     def apps(self) -> list[dict[str, Any]]:
@@ -83,6 +106,16 @@ class Operations:
         if not 0 <= tail <= MAX_LOG_LINES:
             raise InvalidInput(f"cannot show {tail} lines: 0 to {MAX_LOG_LINES}")
         return self._engine.logs(self._reconciler.container_of(app, service), tail=tail, follow=follow)
+
+    def tags(self, patterns: Sequence[str]) -> list[Sample]:
+        """The latest sample of every tag that matches, by tag. InvalidInput for a bad pattern."""
+        return self._rooms.tags.select(patterns)
+
+    async def follow_tags(self, patterns: Sequence[str]) -> AsyncIterator[Sample]:
+        """New samples from now on, until the reader goes. InvalidInput, Unavailable."""
+        with self._rooms.tags.subscribe(patterns, MAX_UNREAD_SAMPLES) as subscription:
+            async for sample in subscription:
+                yield sample
 
     def report(self, app: str) -> dict[str, Any]:
         """One APP. NotFound."""
