@@ -230,7 +230,10 @@ class OciEngine:
 
     async def exec(self, container: str, argv: Sequence[str], timeout_s: float) -> ExecResult:
         self._record(container)
-        return await self._runtime.exec(container, argv, timeout_s)
+        # As the main process is: its user, environment, directory and capabilities. What the runtimes take by default
+        # differs from one to the other and from that.
+        process = self._records.process_description(container)
+        return await self._runtime.exec(container, {**process, "args": list(argv)}, timeout_s)
 
     def logs(self, container: str, *, tail: int, follow: bool) -> AsyncIterator[LogLine]:
         self._record(container)

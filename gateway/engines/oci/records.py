@@ -90,6 +90,13 @@ class Records:
         except Corrupted:
             return None
 
+    def process_description(self, container: str) -> dict[str, Any]:
+        """How its main process was to be run: `process` of config.json. Corrupted."""
+        process = self._json(container, "config.json").get("process")
+        if not isinstance(process, dict):
+            raise Corrupted(f"cannot read config.json of {container}: it has no process")
+        return process
+
     def monitor(self, container: str) -> int:
         """Pid of its conmon; 0 when unknown."""
         try:

@@ -9,8 +9,9 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gateway.engines.base import ExecResult
 from gateway.errors import NotSupported, TimedOut, ToolFailed
@@ -57,13 +58,18 @@ class Runtime:
             return bool(json.loads(done.stdout).get("status") == "running")
         return False
 
-    async def exec(self, container: str, argv: Sequence[str], timeout_s: float) -> ExecResult:
-        """Run `argv` inside; on TimedOut it is killed there, too, not only its runner out here."""
+    async def exec(self, container: str, process: Mapping[str, Any], timeout_s: float) -> ExecResult:
+        """Run `process` (OCI runtime specification) inside.
+
+        On TimedOut it is killed there, too, not only its runner out here.
+        """
         with tempfile.TemporaryDirectory(prefix="exec-", dir=self.root.parent) as scratch:
-            pidfile = Path(scratch) / "pid"
-            # A shell joins both outputs in the order in which they were written.
+            pidfile, description = Path(scratch) / "pid", Path(scratch) / "process.json"
+            description.write_text(json.dumps(process))
+            # A shell joins both outputs: with crun in the order in which they were written.
             merged = ("sh", "-c", 'exec "$@" 2>&1', "exec", *self._prefix)
-            command = (self.path, "--root", str(self.root), "exec", "--pid-file", str(pidfile), container, *argv)
+            options = ("--pid-file", str(pidfile), "--process", str(description))
+            command = (self.path, "--root", str(self.root), "exec", *options, container)
             call = run_tool(
                 (*merged, *command),
                 timeout_s=timeout_s + CALL_TIMEOUT_S,
@@ -80,7 +86,7 @@ class Runtime:
             # Killed inside, it closes its outputs, and its runner out here ends by itself.
             done = await running
         if cut:
-            raise TimedOut(f"cannot finish {argv[0]} in {container}: no end after {timeout_s:g} s")
+            raise TimedOut(f"cannot finish {process['args'][0]} in {container}: no end after {timeout_s:g} s")
         return ExecResult(done.exit_code, done.stdout)
 
     async def _call(self, verb: str, *arguments: str, check: bool = True) -> Finished:
