@@ -2,6 +2,7 @@
 
 fieldgate/v1/{gateway}/desired/{authority}   cloud -> gateway   retained   DSSE envelope
 fieldgate/v1/{gateway}/ack                   cloud -> gateway              confirmation of a batch
+fieldgate/v1/{gateway}/keys                  cloud -> gateway   retained   successors of the keys document
 fieldgate/v1/{gateway}/status                gateway -> cloud   retained   online/offline (last will)
 fieldgate/v1/{gateway}/reported/{app}        gateway -> cloud   retained   full snapshot of one APP
 fieldgate/v1/{gateway}/progress              gateway -> cloud              what a step is doing, refusals
@@ -23,6 +24,7 @@ ROOT: Final = "fieldgate/v1"
 class Channel(StrEnum):
     DESIRED = "desired"
     ACK = "ack"
+    KEYS = "keys"
     STATUS = "status"
     REPORTED = "reported"
     PROGRESS = "progress"
@@ -34,9 +36,9 @@ _DETAIL: Final = {
     Channel.REPORTED: names.APP,
     Channel.DATA: names.STREAM,
 }
-DOWN: Final = (Channel.DESIRED, Channel.ACK)
+DOWN: Final = (Channel.DESIRED, Channel.ACK, Channel.KEYS)
 UP: Final = (Channel.STATUS, Channel.REPORTED, Channel.PROGRESS, Channel.DATA)
-RETAINED: Final = frozenset({Channel.DESIRED, Channel.STATUS, Channel.REPORTED})
+RETAINED: Final = frozenset({Channel.DESIRED, Channel.KEYS, Channel.STATUS, Channel.REPORTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def parse(text: str) -> Topic:
 def downlink_filters(gateway: str) -> tuple[str, ...]:
     """What a gateway subscribes to."""
     base = f"{ROOT}/{names.check(names.GATEWAY, gateway, 'gateway id')}"
-    return (f"{base}/{Channel.DESIRED}/+", f"{base}/{Channel.ACK}")
+    return tuple(f"{base}/{channel}" + ("/+" if channel in _DETAIL else "") for channel in DOWN)
 
 
 def uplink_filters() -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""The cloud's side of Fieldgate: one process (`fieldgate-cloud serve`) and the commands that talk to it."""

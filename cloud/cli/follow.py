@@ -1,0 +1,96 @@
+"""What became of a change: reads a gateway's events until it is done, failed or refused. `Following` is pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from gateway.model.reports import Rollout
+
+CLOUD: Final = "cloud"
+
+
+class Result(StrEnum):
+    HEALTHY = "healthy"
+    REMOVED = "removed"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled_back"
+    REFUSED = "refused"
+    TIMED_OUT = "timed_out"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    result: Result
+    reason: str = ""
+    seconds: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        return self.result in (Result.HEALTHY, Result.REMOVED)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """The change that `revision` brought: the APP with this digest is to run, or (no digest) to be gone."""
+
+    app: str
+    revision: int
+    digest: str = ""
+
+    def judge(self, event: dict[str, Any]) -> Verdict | None:
+        """What the event says about it; None: nothing final."""
+        if event["kind"] == "progress":
+            return self._refusal(event["progress"])
+        if event["kind"] == "removed" and event["app"] == self.app and not self.digest:
+            return Verdict(Result.REMOVED)
+        if event["kind"] == "reported" and self.digest:
+            return self._report(event["report"])
+        return None
+
+    def _refusal(self, progress: dict[str, Any]) -> Verdict | None:
+        mine = progress.get("authority") == CLOUD and progress.get("revision", 0) in (0, self.revision)
+        if progress["kind"] != "refused" or not mine:
+            return None
+        return Verdict(Result.REFUSED, str(progress.get("text", "")))
+
+    def _report(self, report: dict[str, Any]) -> Verdict | None:
+        if report["app"] != self.app or report["authority"] != CLOUD or report["revision"] < self.revision:
+            return None
+        reason = report.get("reason", "")
+        match report["rollout"]:
+            case Rollout.ROLLED_BACK:
+                return Verdict(Result.ROLLED_BACK, reason)
+            case Rollout.FAILED:
+                return Verdict(Result.FAILED, reason)
+            case Rollout.DONE if report["digest"] == self.digest:
+                return Verdict(Result.HEALTHY)
+        return None
+
+
+def follow(
+    events: Iterator[dict[str, Any]],
+    following: Following,
+    timeout_s: float,
+    show: Callable[[dict[str, Any]], None],
+) -> Verdict:
+    """Reads until there is a verdict; the cloud says something every few seconds, so the timeout is kept."""
+    started = time.monotonic()
+    online = True
+    for event in events:
+        seconds = time.monotonic() - started
+        show(event)
+        if event["kind"] == "status":
+            online = bool(event["status"]["online"])
+        if verdict := following.judge(event):
+            return Verdict(verdict.result, verdict.reason, round(seconds, 3))
+        if seconds > timeout_s:
+            break
+    cause = "" if online else ": the gateway is offline"
+    return Verdict(Result.TIMED_OUT, f"nothing final after {timeout_s:g} s{cause}", round(timeout_s, 3))

@@ -1,0 +1,42 @@
+"""How commands print: JSON for machines, `rich` tables for people (imported only then)."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> None:
+    """A table without lines; `empty` says what it means that there is nothing."""
+    from rich.console import Console
+
+    table = made_table(columns, rows)
+    Console(file=sys.stdout).print(table if table.row_count else empty)
+
+
+def made_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        # What gateways send is text, never markup.
+        table.add_row(*(Text(printable(str(cell))) for cell in row))
+    return table
+
+
+def printable(text: str) -> str:
+    """Without control characters: a terminal must not obey what a gateway reports."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def clock(time_ns: int) -> str:
+    """Local time of the day, with milliseconds."""
+    return f"{time.strftime('%H:%M:%S', time.localtime(time_ns // 10**9))}.{time_ns // 10**6 % 1000:03d}"
