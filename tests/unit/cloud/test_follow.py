@@ -1,0 +1,70 @@
+"""What events say about a change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cloud.cli.follow import Following, Result, follow
+
+DEPLOY = Following("app", 5, "sha256:new")
+REMOVE = Following("app", 5)
+
+
+def _report(**changes: Any) -> dict[str, Any]:
+    report = {"app": "app", "authority": "cloud", "revision": 5, "version": "2", "digest": "sha256:new",
+              "rollout": "done", "services": [], **changes}  # fmt: skip
+    return {"kind": "reported", "gateway": "gw", "report": report}
+
+
+def _refusal(**changes: Any) -> dict[str, Any]:
+    progress = {"kind": "refused", "authority": "cloud", "revision": 5, "text": "why", **changes}
+    return {"kind": "progress", "gateway": "gw", "progress": progress}
+
+
+@pytest.mark.parametrize(
+    ("event", "result"),
+    [
+        (_report(), Result.HEALTHY),
+        (_report(revision=6), Result.HEALTHY),
+        (_report(revision=4), None),
+        (_report(digest="sha256:old"), None),
+        (_report(rollout="rolling"), None),
+        (_report(rollout="failed", reason="why"), Result.FAILED),
+        (_report(rollout="rolled_back", reason="why"), Result.ROLLED_BACK),
+        (_report(rollout="rolled_back", revision=4), None),
+        (_report(app="other"), None),
+        (_report(authority="local"), None),
+        (_refusal(), Result.REFUSED),
+        (_refusal(revision=0), Result.REFUSED),
+        (_refusal(revision=4), None),
+        (_refusal(authority="local"), None),
+        ({"kind": "progress", "gateway": "gw", "progress": {"kind": "pull"}}, None),
+        ({"kind": "removed", "gateway": "gw", "app": "app"}, None),
+        ({"kind": "idle", "gateway": "gw"}, None),
+    ],
+)
+def test_a_deployment(event: dict[str, Any], result: Result | None) -> None:
+    verdict = DEPLOY.judge(event)
+    assert (verdict.result if verdict else None) == result
+    if verdict and not verdict.good:
+        assert verdict.reason == "why"
+
+
+def test_a_removal() -> None:
+    assert REMOVE.judge(_report()) is None
+    assert REMOVE.judge({"kind": "removed", "gateway": "gw", "app": "other"}) is None
+    assert REMOVE.judge(_refusal()) is not None
+    verdict = REMOVE.judge({"kind": "removed", "gateway": "gw", "app": "app"})
+    assert verdict is not None
+    assert verdict.result is Result.REMOVED
+
+
+def test_without_a_verdict_it_times_out_and_says_that_the_gateway_is_away() -> None:
+    events = [{"kind": "status", "gateway": "gw", "status": {"online": False}}, {"kind": "idle", "gateway": "gw"}]
+    seen: list[dict[str, Any]] = []
+    verdict = follow(iter(events), DEPLOY, -1.0, seen.append)
+    assert verdict.result is Result.TIMED_OUT
+    assert "offline" in verdict.reason
+    assert len(seen) == 1
