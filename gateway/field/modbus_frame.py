@@ -16,8 +16,6 @@ MIN_FRAME_BYTES: Final = 4
 BROADCAST: Final = 0
 EXCEPTION_BIT: Final = 0x80
 EXCEPTION_BYTES: Final = 5
-MAX_BUFFER_BYTES: Final = 1024
-"""Of a stream that never becomes a frame, only the end is kept."""
 
 _FIXED: Final = {0x05: 8, 0x06: 8, 0x07: 5, 0x0B: 8, 0x0F: 8, 0x10: 8, 0x16: 10}
 """Function code -> bytes of the whole response."""
@@ -96,11 +94,11 @@ class ResponseFramer:
         return self._unit != BROADCAST
 
     def feed(self, data: bytes) -> bytes | None:
-        """Take what has arrived; the response once it is complete."""
+        """Take what has arrived; the response once it is complete.
+
+        Of a stream that never becomes a frame only the end is kept: what may still become one is shorter than a frame.
+        """
         self._buffer += data
-        excess = len(self._buffer) - MAX_BUFFER_BYTES
-        if excess > 0:
-            del self._buffer[:excess]
         first_open = len(self._buffer)
         for start in range(len(self._buffer)):
             length = self._length_at(start)

@@ -78,7 +78,11 @@ class KernelGpioChip:
             self._chip = gpiod.Chip(path)
         except (OSError, ValueError) as failure:
             raise Unavailable(f"cannot open {path}: {_cause(failure)}") from failure
-        self._lines = int(self._chip.get_info().num_lines)
+        try:
+            self._lines = int(self._chip.get_info().num_lines)
+        except OSError as failure:  # unplugged just now
+            self._chip.close()
+            raise Unavailable(f"cannot open {path}: {_cause(failure)}") from failure
 
     def request_output(self, offset: int, value: int, *, keep: bool, active_low: bool) -> int:
         line = self._gpiod.line

@@ -63,6 +63,8 @@ class SerialPortFile:
                     except BlockingIOError:
                         await self._writable()
         except TimeoutError:
+            with contextlib.suppress(OSError, termios.error):  # the rest must not be sent in front of the next request
+                termios.tcflush(self._fd, termios.TCOFLUSH)
             raise TimedOut(f"cannot write {self._device}: the driver took nothing for {timeout_s:g} s") from None
         except OSError as failure:
             raise Unavailable(f"cannot write {self._device}: {failure.strerror}") from failure
@@ -112,11 +114,13 @@ def _open(device: Path, baud: int, parity: str, stop_bits: int, rs485: bool):  #
         ) from failure
     except OSError as failure:
         raise Unavailable(f"cannot open {device}: {failure.strerror or failure}") from failure
+    except termios.error as failure:  # unplugged just now; no OSError
+        raise Unavailable(f"cannot open {device}: {failure.args[-1]}") from failure
     try:
         attributes = termios.tcgetattr(port.fileno())
         attributes[6][termios.VMIN], attributes[6][termios.VTIME] = 1, 0
         termios.tcsetattr(port.fileno(), termios.TCSANOW, attributes)
-    except termios.error as failure:  # unplugged just now; no OSError
+    except termios.error as failure:
         port.close()
         raise Unavailable(f"cannot configure {device}: {failure.args[-1]}") from failure
     return port

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import selectors
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import Final
 from gateway.errors import TimedOut, Unavailable
 from gateway.host import simulated_gpiochip
 from gateway.host.simulated_gpiochip import LevelChange
-from tests.site.processes import Daemon, wait_until
+from tests.site.processes import Daemon, accepts_unix, wait_until
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ANSWER_S: Final = 10.0
@@ -106,7 +105,7 @@ class GpioBoard:
 
     def start(self) -> None:
         self.socket.parent.mkdir(parents=True, exist_ok=True)
-        self._daemon.start(lambda: os.path.exists(self.socket))
+        self._daemon.start(lambda: accepts_unix(self.socket))
 
     def stop(self) -> None:
         self._daemon.stop()
