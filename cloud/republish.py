@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+GRACE_S: Final = 2.0
+"""After a gateway has come: what the broker retains for it is on its way to it, and takes a moment to verify."""
 FIRST_PAUSE_S: Final = 5.0
 LAST_PAUSE_S: Final = 300.0
 
@@ -18,6 +20,8 @@ class _Gateway:
     wanted: int = 0
     reported: int | None = None
     """None: offline, or it has not said anything yet."""
+    since_s: float = 0.0
+    """When it began to report that."""
     published_s: float = float("-inf")
     times: int = 0
 
@@ -34,9 +38,11 @@ class Republication:
         if revision != entry.wanted:
             entry.wanted, entry.published_s, entry.times = revision, float("-inf"), 0
 
-    def report(self, gateway: str, revision: int | None) -> None:
+    def report(self, gateway: str, revision: int | None, now_s: float) -> None:
         """What it has in force; None when it went offline. Saying so again begins with short pauses again."""
         entry = self._entry(gateway)
+        if revision != entry.reported:
+            entry.since_s = now_s
         entry.reported, entry.times = revision, min(entry.times, 1)
 
     def published(self, gateway: str, now_s: float) -> None:
@@ -50,6 +56,7 @@ class Republication:
             for name, entry in self._gateways.items()
             if entry.reported is not None
             and entry.reported < entry.wanted
+            and now_s - entry.since_s >= GRACE_S
             and now_s - entry.published_s >= min(FIRST_PAUSE_S * 2 ** min(entry.times - 1, 16), LAST_PAUSE_S)
         ]
 

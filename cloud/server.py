@@ -77,7 +77,7 @@ class Cloud:
         enrolled = await self.database.run(self.authority.enrol, gateway, address.host, address.port, again=again)
         if again:
             await self.database.run(self.deployments.move, gateway)
-            self._republication.report(gateway, None)
+            self._republication.report(gateway, None, time.monotonic())
             await self._publish_desired(gateway)
         await self._publish_keys(gateway)
         log.info("gateway enrolled gateway=%s", gateway)
@@ -129,7 +129,7 @@ class Cloud:
         for topic, payload in outcome.confirmations:
             self.session.publish(topic, payload)
         for gateway, revision in outcome.revisions:
-            self._republication.report(gateway, revision)
+            self._republication.report(gateway, revision, time.monotonic())
         for happened in outcome.events:
             self.events.publish(happened)
         for message in group:

@@ -37,7 +37,8 @@ MAX_WAITING: Final = 1024
 MAX_OUTGOING: Final = 20_000
 FIRST_PAUSE_S: Final = 0.5
 LAST_PAUSE_S: Final = 5.0
-CONNECT_TIMEOUT_S: Final = 10.0
+CONNECT_TIMEOUT_S: Final = 5.0
+"""Also the longest that the end of the process waits for."""
 
 
 @dataclass(frozen=True, slots=True)
