@@ -1,8 +1,17 @@
+# make demo   sets up, runs the main job end to end and explains itself; JSON=1 also writes build/demo.json
 # make test   sets up, runs everything: test-fast, then test-system
+# make bench  sets up, also Docker Engine as a peer, measures, and writes build/bench.json
 PYTHON := .venv/bin/python
-.PHONY: test test-fast test-system unit setup lint lock clean
+.PHONY: demo bench test test-fast test-system unit setup lint lock clean
+
+demo: setup
+	@$(PYTHON) -m tests.demo $(if $(JSON),--json build/demo.json)
 
 test: test-fast test-system
+
+bench: setup
+	@packaging/setup packaging/bench-packages.txt
+	@$(PYTHON) -m tests.bench
 
 setup:
 	@packaging/setup

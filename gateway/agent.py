@@ -1,6 +1,6 @@
 """The composition root: builds every room and wires them, and does nothing else.
 
-Read `build_control_line()` and `build_data_line()` from top to bottom: they are the pictures of docs/architecture.md.
+Read the three `build_...` functions from top to bottom: they are the pictures of docs/architecture.md.
 `run()` is what `fieldgate run` calls.
 """
 
@@ -13,11 +13,13 @@ import logging
 import os
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+from gateway import __version__
 from gateway.admin_api.server import AdminServer
+from gateway.cloud_link import CloudLink, LinkPorts
 from gateway.endpoints import Endpoints
 from gateway.engines.oci.engine import OciEngine
 from gateway.errors import Conflict, NotFound
@@ -26,7 +28,7 @@ from gateway.esdk_server.server import EsdkServer
 from gateway.field.line_commands import LineCommands
 from gateway.field.lines import Lines
 from gateway.field.serial_buses import SerialBuses
-from gateway.host.facts import Facts
+from gateway.host.facts import Facts, boot_id
 from gateway.host.files import read_limited
 from gateway.images.puller import Puller
 from gateway.images.store import ImageStore
@@ -112,12 +114,13 @@ async def _main(profile: Path, config: Path | None, paths: Paths) -> int:
     control = await build_control_line(site)
     data = await build_data_line(site, control)
     stop = asyncio.Event()
+    link = build_cloud_link(site, control, data)
     rooms = Rooms(
         control.acceptance, control.reconciler, control.engine,
-        data.table, data.outbox, data.pipeline, data.lines, data.buses,
+        data.table, data.outbox, data.pipeline, data.lines, data.buses, lambda: asdict(link.status()),
     )  # fmt: skip
     operations = Operations(site.enrolment, site.profile.name, rooms, stop)
-    parts: list[Part] = [*data.parts, control.reconciler, AdminServer(paths.admin_socket, operations)]
+    parts: list[Part] = [*data.parts, control.reconciler, link, AdminServer(paths.admin_socket, operations)]
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     gc.freeze()  # what was built lives as long as the agent: no collection need look at it again
@@ -183,6 +186,20 @@ async def build_data_line(site: Site, control: ControlLine) -> DataLine:
     ports = Ports(buses, commands, table, pipeline, Facts(paths.state))
     server = EsdkServer(control.endpoints.changes(), ports, limits, config.esdk_max_unread_events)
     return DataLine(lines, buses, table, outbox, pipeline, server)
+
+
+def build_cloud_link(site: Site, control: ControlLine, data: DataLine) -> CloudLink:
+    """The session that both lines share: desired states and keys down, reports and batches up."""
+    ports = LinkPorts(
+        acceptance=control.acceptance,
+        succeed=lambda chain: control.keys.succeed(chain, site.border),
+        outbox=data.outbox,
+        news=control.reconciler.news,
+        reports=control.reconciler.reports,
+        agent_version=__version__,
+        boot_id=boot_id(),
+    )
+    return CloudLink(site.enrolment, site.paths.identity, site.config, ports)
 
 
 def _read(path: Path, what: str) -> bytes:

@@ -7,10 +7,16 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import start_one
+from tests.bench import agent_pss_mb, agent_start_to_first_app, crash_to_running, esdk_call_p50, start_one
 from tests.bench.figure import Figure
 
-FIGURES: dict[str, Callable[[bool], Figure]] = {"start_one": start_one.measure}
+FIGURES: dict[str, Callable[[bool], Figure]] = {
+    "start_one": start_one.measure,
+    "crash_to_running": crash_to_running.measure,
+    "esdk_call_p50": esdk_call_p50.measure,
+    "agent_pss_mb": agent_pss_mb.measure,
+    "agent_start_to_first_app": agent_start_to_first_app.measure,
+}
 TARGET = Path(__file__).parents[2] / "build" / "bench.json"
 
 

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from imagebuild.layers import Member, compress_gzip, write_tar
-from imagebuild.layout import GZIP_TYPE, write_layout
 
 from gateway.cli.client import Agent
 from gateway.documents.desired import encode_desired, sign_desired
@@ -23,6 +21,7 @@ from gateway.errors import Conflict, Corrupted, InvalidInput, NotPermitted, Tool
 from gateway.host import pids
 from tests.site.enrolment import Enrolled, enrol
 from tests.site.gateway import ROOT, Gateway
+from tests.site.images import push_busybox
 from tests.site.processes import wait_until
 from tests.site.registry import Registry
 
@@ -33,20 +32,8 @@ PROFILE = ROOT / "firmware_profiles" / "developer-x86_64.toml"
 def busybox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A pinned reference in a running registry."""
     directory = tmp_path_factory.mktemp("registry")
-    tar, blob = directory / "layer.tar", directory / "layer.tar.gz"
-    diff_id = write_tar(tar, {"bin/busybox": Member(Path("/bin/busybox"), 0o755)})
-    compress_gzip(tar, blob)
-    config: dict[str, Any] = {
-        "architecture": "amd64", "os": "linux", "config": {"Entrypoint": ["/bin/busybox"]},
-        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-    }  # fmt: skip
-    write_layout(directory / "layout", config, [(blob, GZIP_TYPE)])
-    registry = Registry(directory)
-    registry.start()
-    try:
-        yield registry.push(directory / "layout", "test/busybox:1")
-    finally:
-        registry.stop()
+    with Registry(directory) as registry:
+        yield push_busybox(registry, directory)
 
 
 @pytest.fixture

@@ -1,0 +1,59 @@
+"""What the link needs of lower rooms. `agent.py` hands over the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.model.batches import BatchId
+from gateway.model.reports import AppRemoved, AppReport, Progress
+
+News = AppReport | AppRemoved | Progress
+
+
+class Acceptance(Protocol):
+    """`reconcile.acceptance.Acceptance`."""
+
+    async def accept(self, authority: str, envelope: bytes) -> object:
+        """Raises why it is refused."""
+        ...
+
+    def revisions(self) -> dict[str, int]: ...
+
+
+class Message(Protocol):
+    """`outbox.entries.Message`."""
+
+    @property
+    def id(self) -> BatchId: ...
+
+    @property
+    def payload(self) -> bytes: ...
+
+
+class Outbox(Protocol):
+    """`outbox.outbox.Outbox`."""
+
+    async def messages(self, stream: str, after: int, limit: int) -> Sequence[Message]: ...
+
+    async def confirm(self, confirmed: BatchId) -> None: ...
+
+    def streams(self) -> tuple[str, ...]: ...
+
+    def appended(self) -> asyncio.Event: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPorts:
+    acceptance: Acceptance
+    succeed: Callable[[bytes], Awaitable[object]]
+    """Takes a chain of keys documents; raises what is wrong with it."""
+    outbox: Outbox
+    news: AsyncIterator[News]
+    """This room is its one consumer."""
+    reports: Callable[[], Sequence[AppReport]]
+    """The last snapshot of every APP."""
+    agent_version: str = ""
+    boot_id: str = ""
