@@ -70,8 +70,9 @@ def cloud(stage: Stage) -> str:
     stage.cloud.wait_connected()
     stage.cloud.enroll(GATEWAY, stage.gateway.paths.identity)
     stage.cloud.enroll(OTHER, stage.directory / "other")
-    # Sees everything, as somebody would who has taken the broker over; signs nothing.
-    stage.observer = stage.enter(MqttClient(stage.broker, stage.broker.login(INTRUDER), "fieldgate/v1/#"))
+    # Sees and may send everything, as somebody could who has taken the broker over; has no key that counts.
+    everything = ("fieldgate/v1/+/desired/+", "fieldgate/v1/+/progress")
+    stage.observer = stage.enter(MqttClient(stage.broker, stage.broker.login(INTRUDER), *everything))
     return f"connected; {GATEWAY} and {OTHER} enrolled, each with certificate, keys document and confirmation key"
 
 
