@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
 from gateway.model.reports import Rollout
 
 CLOUD: Final = "cloud"
+SETTLE_S: Final = 3.0
+"""A version that failed may be rolled back in the next moment: only then is it known what became of it."""
 
 
 class Result(StrEnum):
@@ -65,7 +67,7 @@ class Following:
             return None
         reason = report.get("reason", "")
         match report["rollout"]:
-            case Rollout.ROLLED_BACK:
+            case Rollout.ROLLED_BACK if report["digest"] != self.digest:
                 return Verdict(Result.ROLLED_BACK, reason)
             case Rollout.FAILED:
                 return Verdict(Result.FAILED, reason)
@@ -82,15 +84,23 @@ def follow(
 ) -> Verdict:
     """Reads until there is a verdict; the cloud says something every few seconds, so the timeout is kept."""
     started = time.monotonic()
-    online = True
+    online, failed = True, None
     for event in events:
-        seconds = time.monotonic() - started
+        seconds = round(time.monotonic() - started, 3)
         show(event)
         if event["kind"] == "status":
             online = bool(event["status"]["online"])
-        if verdict := following.judge(event):
-            return Verdict(verdict.result, verdict.reason, round(seconds, 3))
+        verdict = following.judge(event)
+        if verdict is not None:
+            verdict = replace(verdict, seconds=seconds)
+            if verdict.result is not Result.FAILED:
+                return verdict
+            failed = failed or verdict
+        if failed is not None and seconds - failed.seconds >= SETTLE_S:
+            return failed
         if seconds > timeout_s:
             break
+    if failed is not None:
+        return failed
     cause = "" if online else ": the gateway is offline"
     return Verdict(Result.TIMED_OUT, f"nothing final after {timeout_s:g} s{cause}", round(timeout_s, 3))

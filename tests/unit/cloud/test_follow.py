@@ -32,7 +32,8 @@ def _refusal(**changes: Any) -> dict[str, Any]:
         (_report(digest="sha256:old"), None),
         (_report(rollout="rolling"), None),
         (_report(rollout="failed", reason="why"), Result.FAILED),
-        (_report(rollout="rolled_back", reason="why"), Result.ROLLED_BACK),
+        (_report(rollout="rolled_back", digest="sha256:old", reason="why"), Result.ROLLED_BACK),
+        (_report(rollout="rolled_back"), None),  # of the version before: this one is being started
         (_report(rollout="rolled_back", revision=4), None),
         (_report(app="other"), None),
         (_report(authority="local"), None),
@@ -68,3 +69,11 @@ def test_without_a_verdict_it_times_out_and_says_that_the_gateway_is_away() -> N
     assert verdict.result is Result.TIMED_OUT
     assert "offline" in verdict.reason
     assert len(seen) == 1
+
+
+def test_a_failure_waits_a_moment_for_what_becomes_of_it() -> None:
+    failed, rolled_back = _report(rollout="failed", reason="sick"), _report(rollout="rolled_back", digest="sha256:old")
+    verdict = follow(iter([failed, rolled_back]), DEPLOY, 60.0, lambda event: None)
+    assert verdict.result is Result.ROLLED_BACK
+    verdict = follow(iter([failed]), DEPLOY, 60.0, lambda event: None)
+    assert (verdict.result, verdict.reason) == (Result.FAILED, "sick")
