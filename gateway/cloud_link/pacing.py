@@ -37,7 +37,7 @@ class Pacing(Generic[T]):
         """What may be sent now; counted as sent."""
         ready = []
         for entry in self._entries.values():
-            if entry.item is not None and now_s - entry.sent_s >= entry.interval_s:
+            if entry.item is not None and now_s >= entry.sent_s + entry.interval_s:
                 ready.append(entry.item)
                 entry.item, entry.sent_s = None, now_s
         return ready

@@ -51,7 +51,7 @@ class StreamWindow:
     def overdue(self, now_s: float) -> list[BatchId]:
         """To be sent again, oldest first."""
         return sorted(
-            (batch for batch, sent_s in self._sent.items() if now_s - sent_s >= self._resend_s), key=lambda b: b.first
+            (batch for batch, sent_s in self._sent.items() if now_s >= sent_s + self._resend_s), key=lambda b: b.first
         )
 
     def next_due_s(self) -> float | None:

@@ -40,7 +40,8 @@ def _rollout(view: AppView, record: AppRecord) -> tuple[Rollout, str]:
     unhealthy = [c for c in view.containers if c.health == "unhealthy"]
     if (failing and max(past.failures for past in failing) >= 3) or unhealthy:
         reason = unhealthy[0].health_reason if unhealthy else failing[0].last_error
-        return Rollout.FAILED, reason
+        # About to be rolled back: that will be the last word, not this.
+        return (Rollout.ROLLING if view.can_roll_back else Rollout.FAILED), reason
     return Rollout.ROLLING, ""
 
 

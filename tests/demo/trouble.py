@@ -88,7 +88,8 @@ def update_and_refusal(stage: Stage) -> str:
     )  # fmt: skip
     if push(stage, broken) == 0:
         raise AssertionError("a version that fails its health check was called healthy")
-    wait_until(lambda: stage.report()["rollout"] == "rolled_back", "the roll-back", 30)
+    if stage.report()["rollout"] != "rolled_back":
+        raise AssertionError(f"the gateway did not roll back: {stage.report()}")
     wait_until(lambda: stage.report()["phase"] == "healthy", "the last good version", 30)
     if stage.report()["digest"] != good["digest"] or good["digest"] == first["digest"]:
         raise AssertionError("another version than the last good one runs")
