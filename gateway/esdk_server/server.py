@@ -42,7 +42,11 @@ class EsdkServer:
         if endpoint.released.is_set():
             return
         application = for_endpoint(self._application, endpoint)
-        self._listeners[endpoint.spec.container] = await listen(endpoint.socket, application, self._limits)
+        try:
+            self._listeners[endpoint.spec.container] = await listen(endpoint.socket, application, self._limits)
+        except OSError as failure:  # of this one; the others must not lose theirs
+            log.error("endpoint not served container=%s cause=%s", endpoint.spec.container, failure)
+            return
         log.debug("serving endpoint container=%s", endpoint.spec.container)
 
     async def _release(self, endpoint: Endpoint) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sys
 from typing import Any, Final
 
 from gateway.serving.protocol import Limits, make_config, make_protocol, make_state
 
 CLOSE_GRACE_S: Final = 1.0
+# From 3.13 on the loop would remove the socket's file at the end: it is not ours, and lives on without the agent.
+_OPTIONS: Final[dict[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
 
 class Listener:
@@ -46,5 +49,5 @@ async def listen(listening: socket.socket, app: Any, limits: Limits) -> Listener
     """Serve `app` (ASGI 3) on a bound, listening Unix socket."""
     config, state = make_config(app, limits), make_state()
     loop = asyncio.get_running_loop()
-    server = await loop.create_unix_server(lambda: make_protocol(config, state, limits), sock=listening)
+    server = await loop.create_unix_server(lambda: make_protocol(config, state, limits), sock=listening, **_OPTIONS)
     return Listener(server, state)
