@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway.errors import FieldgateError, InvalidInput, NotFound, Unavailable
+from gateway.errors import Conflict, FieldgateError, InvalidInput, NotFound, Unavailable
 from gateway.field.line_decision import DecidedBy, LineDecision
 from gateway.host.gpiochip import GpioChip, open_chip
 from gateway.lifecycle.backoff import Backoff
@@ -85,6 +85,11 @@ class _Line:
         if (value, decided_by) != (self.value, self.decided_by):
             self.value, self.decided_by, self.since_ns = value, decided_by, time.time_ns()
 
+    def away(self, reason: str) -> None:
+        if self.fault != reason:
+            log.warning("gpio line away line=%s reason=%s", self.line.name, reason)
+        self.chip, self.fault = None, reason
+
     def state(self) -> LineState:
         return LineState(self.line.name, self.value, self.decided_by, self.since_ns, self.chip is not None)
 
@@ -104,7 +109,7 @@ class Lines:
 
     def open(self) -> None:
         """Take all lines whose chips are there; a chip that is away is `run()`'s business."""
-        for spec in sorted({entry.line.chip for entry in self._lines.values()} - self._chips.keys()):
+        for spec in sorted({entry.line.chip for entry in self._lines.values() if entry.chip is None}):
             self._open(spec)
 
     def close(self, tear_down: bool) -> None:
@@ -178,13 +183,10 @@ class Lines:
             missing = any(entry.chip is None for entry in self._lines.values())
             failures = failures + 1 if missing else 0
             self._lost.clear()
-            if missing:
-                await asyncio.sleep(REOPEN.delay_s(failures, random.random))
-            else:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(CHECK_S):
-                        await self._lost.wait()
-                self._check()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REOPEN.delay_s(failures, random.random) if missing else CHECK_S):
+                    await self._lost.wait()
+            self._check()
 
     def _check(self) -> None:
         """Notice a chip that went away while nobody used it."""
@@ -205,15 +207,25 @@ class Lines:
             self._let_go(entry.line.chip, failure.message)
 
     def _open(self, spec: str) -> None:
-        mine = [entry for entry in self._lines.values() if entry.line.chip == spec]
+        missing = [entry for entry in self._lines.values() if entry.line.chip == spec and entry.chip is None]
         try:
-            chip = self._chips[spec] = self._open_chip(spec, self._run)
-            for entry in mine:
-                entry.take(chip)
+            chip = self._chips.get(spec)
+            if chip is None:
+                chip = self._chips[spec] = self._open_chip(spec, self._run)
+            for entry in missing:
+                self._take(entry, chip)
         except FieldgateError as failure:
             self._let_go(spec, failure.message)
             return
-        log.info("gpio chip open chip=%s lines=%s", spec, ",".join(entry.line.name for entry in mine))
+        if taken := ",".join(entry.line.name for entry in missing if entry.chip is not None):
+            log.info("gpio lines open chip=%s lines=%s", spec, taken)
+
+    def _take(self, entry: _Line, chip: GpioChip) -> None:
+        """A line that somebody else uses, or that the chip does not have, leaves the chip's others alone."""
+        try:
+            entry.take(chip)
+        except (Conflict, NotFound, InvalidInput) as failure:
+            entry.away(failure.message)
 
     def _let_go(self, spec: str, reason: str) -> None:
         chip = self._chips.pop(spec, None)
@@ -222,7 +234,5 @@ class Lines:
                 chip.close()
         for entry in self._lines.values():
             if entry.line.chip == spec:
-                if entry.fault != reason:
-                    log.warning("gpio line away line=%s reason=%s", entry.line.name, reason)
-                entry.chip, entry.fault = None, reason
+                entry.away(reason)
         self._lost.set()

@@ -86,6 +86,7 @@ class KernelGpioChip:
 
     def request_output(self, offset: int, value: int, *, keep: bool, active_low: bool) -> int:
         line = self._gpiod.line
+        _checked(value)
         if keep and self._is_output(offset):
             request = self._request(offset, self._settings(line.Direction.AS_IS, active_low, 0))
             value = self._value(request, offset)
