@@ -36,6 +36,7 @@ from gateway.lifecycle import log as logs
 from gateway.lifecycle.queue import NewsQueue
 from gateway.lifecycle.supervisor import Part, supervise
 from gateway.model.config import Config
+from gateway.model.desired import Desired
 from gateway.model.enrolment import Enrolment
 from gateway.model.profile import Profile
 from gateway.operations import Operations, Rooms
@@ -50,6 +51,7 @@ from gateway.reconcile.records import AppRecords
 from gateway.serving import Limits
 from gateway.tags.table import TagTable
 from gateway.trust.border import Border
+from gateway.trust.caps import check_caps
 from gateway.trust.keyring import KeyRing
 
 log = logging.getLogger(__name__)
@@ -160,8 +162,12 @@ async def build_control_line(site: Site) -> ControlLine:
     news: NewsQueue[News] = NewsQueue(NEWS_LIMIT)
     executor = Executor(engine, puller, endpoints, records, paths.volumes, news.put)
     memory = (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), profile.reserved_memory_bytes)
-    reconciler = Reconciler(engine, store, executor, desired, records, paths.volumes, memory, news)
     keys = KeyRing(paths, site.enrolment, profile)
+
+    def permitted(accepted: Desired) -> None:  # once at acceptance, again here: the profile may be a newer one
+        check_caps(accepted, keys.expected(accepted.authority))
+
+    reconciler = Reconciler(engine, store, executor, desired, records, paths.volumes, memory, news, permitted)
     acceptance = Acceptance(site.border, keys, desired, reconciler.wake)
     return ControlLine(engine, endpoints, keys, acceptance, reconciler)
 

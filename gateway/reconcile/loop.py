@@ -8,29 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
-from gateway.engines.base import ContainerState, ContainerStatus, Engine
+from gateway.engines.base import ContainerStatus, Engine
 from gateway.errors import Conflict, FieldgateError, NotFound
 from gateway.lifecycle.queue import NewsQueue
-from gateway.model.app import App, Grant
+from gateway.model.app import Grant
+from gateway.model.desired import Desired
 from gateway.model.reports import AppRemoved, AppReport, Progress
+from gateway.reconcile.bookkeeping import Bookkeeping
 from gateway.reconcile.desired_store import DesiredStore
 from gateway.reconcile.execute import Executor, check_memory
 from gateway.reconcile.health import HealthWatch
-from gateway.reconcile.memory import AppMemory
+from gateway.reconcile.observer import Observer
 from gateway.reconcile.planner import plan
 from gateway.reconcile.records import AppRecords
 from gateway.reconcile.report import app_report
 from gateway.reconcile.steps import Create, Forget, MarkFailed, MarkGood, Pull, Remove, Start, Step, Stop
-from gateway.reconcile.view import AppView, ContainerView, service_digest
+from gateway.reconcile.view import AppView
+from gateway.reconcile.wanted import Permitted, Wanted
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,10 @@ class Images(Protocol):
     def remove_unreferenced(self, keep: frozenset[str]) -> int: ...
 
 
+def _anything(_: Desired) -> None:
+    """The profile forbids nothing."""
+
+
 class Reconciler:
     """A part. `news` goes to the cloud, `grants` to the pipeline: owner (`app.service`) -> what it may do."""
 
@@ -64,12 +70,11 @@ class Reconciler:
         volumes: Path,
         memory_bytes: tuple[int, int],
         news: NewsQueue[News],
+        permitted: Permitted = _anything,
     ) -> None:
         """`memory_bytes`: (RAM of the board, what the profile reserves of it)."""
         self._engine = engine
-        self._images = images
         self._executor = executor
-        self._desired = desired
         self._records = records
         self._volumes = volumes
         self._ram_bytes, self._reserved_bytes = memory_bytes
@@ -77,9 +82,11 @@ class Reconciler:
         self.grants: NewsQueue[Mapping[str, Grant]] = NewsQueue(4)
         self._granted: dict[str, Grant] | None = None
         self._wake = asyncio.Event()
-        self._memory: dict[str, AppMemory] = {}
         self._steps: dict[str, asyncio.Task[None]] = {}
         self._health = HealthWatch(engine, self._wake.set)
+        self._wanted = Wanted(desired, records, permitted)
+        self._observer = Observer(self._wanted, records, images, self._health)
+        self._bookkeeping = Bookkeeping(self._wanted, records, images)
         self._reports: dict[str, AppReport] = {}
 
     # What the doors ask for
@@ -94,24 +101,24 @@ class Reconciler:
 
     async def set_stopped(self, app: str, stopped: bool) -> None:
         """The operator's stop or start; remembered across reboots. NotFound."""
-        self._wanted(app)
+        self._wanted.require(app)
         await asyncio.to_thread(self._records.put, app, replace(self._records.get(app), stopped=stopped))
         log.info("operator %s app=%s", "stopped" if stopped else "started", app)
         self._wake.set()
 
     def restart(self, app: str) -> None:
         """Replace all running containers of the APP. NotFound; Conflict while it is stopped."""
-        self._wanted(app)
+        self._wanted.require(app)
         if self._records.get(app).stopped:
             raise Conflict(f"cannot restart {app}: it is stopped", hint=f"fieldgate apps start {app}")
         report = self._reports.get(app)
-        memory = self._memory_of(app)
+        memory = self._observer.memory(app)
         memory.restart_requested.update(s.container for s in (report.services if report else ()) if s.container)
         self._wake.set()
 
     async def purge(self, app: str) -> None:
         """Remove the volumes of an APP that is gone. Conflict while it is wanted or not yet removed; NotFound."""
-        if self._desired_app(app) is not None or app in self._reports:
+        if self._wanted.app(app) is not None or app in self._reports:
             raise Conflict(f"cannot purge {app}: it is still deployed", hint="remove it first")
         directory = self._volumes / app
         if not directory.is_dir():
@@ -164,10 +171,10 @@ class Reconciler:
         now = time.monotonic()
         wake_at = now + LOOK_AGAIN_S
         views = []
-        for app in sorted({*statuses, *self._records.names(), *self._desired_names()}):
+        for app in sorted({*statuses, *self._records.names(), *self._wanted.names()}):
             if app in self._steps:
                 continue
-            view = self._view(app, statuses[app], now)
+            view = self._observer.view(app, statuses[app], now)
             if view is None:
                 continue
             views.append(view)
@@ -177,70 +184,11 @@ class Reconciler:
                 self._begin(view, planned.step)
             elif planned.wake_at is not None:
                 wake_at = min(wake_at, planned.wake_at)
-        self._watch_health(views)
+        planned_now = {view.name for view in views}
+        busy = {s.container for name, r in self._reports.items() if name not in planned_now for s in r.services}
+        self._observer.watch_health(views, busy)
         self._tell_grants()
         return max(0.0, wake_at - now)
-
-    def _view(self, app: str, statuses: Sequence[ContainerStatus], now: float) -> AppView | None:
-        wanted = self._desired_app(app)
-        if wanted is None and self._desired.damaged:
-            return None  # whose desired state was damaged may have wanted it: it is left as it is
-        record = self._records.get(app)
-        target = wanted
-        if wanted is not None and record.good is not None and record.failed_digest == wanted.digest:
-            target = record.good
-        good_digest = record.good.digest if record.good else ""
-        memory = self._memory_of(app)
-        memory.turn_to(target)
-        digests = {service_digest(app, service) for service in target.services} if target else set()
-        current = frozenset(s.id for s in statuses if s.digest in digests and s.id not in memory.restart_requested)
-        memory.observe(statuses, current, now)
-        containers = tuple(self._container_view(status, memory) for status in statuses)
-        view = AppView(
-            name=app,
-            target=target,
-            rolling=target is not None and target.digest != good_digest,
-            can_roll_back=target is not None and record.good is not None and target.digest != good_digest,
-            stopped=record.stopped,
-            containers=containers,
-            history=dict(memory.history),
-            pull_not_before=memory.pull_not_before,
-            pull_error=memory.pull_error,
-        )
-        return replace(view, missing_images=self._missing_images(view))
-
-    def _container_view(self, status: ContainerStatus, memory: AppMemory) -> ContainerView:
-        assessment = self._health.assessment(status.id)
-        memory.note_health(status.service, assessment.health)
-        return ContainerView(
-            status,
-            assessment.health,
-            assessment.reason,
-            memory.running_since.get(status.id),
-            status.id in memory.restart_requested,
-        )
-
-    def _missing_images(self, view: AppView) -> frozenset[str]:
-        """Images that are needed and not here; a service that runs as wanted needs none."""
-        missing = set()
-        for service in view.target.services if view.target else ():
-            current = view.current(service)
-            runs = current is not None and current.status.state is not ContainerState.EXITED
-            if not runs and not self._images.has(service.image):
-                missing.add(service.image)
-        return frozenset(missing)
-
-    def _watch_health(self, views: Sequence[AppView]) -> None:
-        wanted: set[str] = set()
-        planned = {view.name for view in views}
-        for view in views:
-            for service in view.target.services if view.target else ():
-                current = view.current(service)
-                if service.healthcheck and current and current.status.state is ContainerState.RUNNING:
-                    wanted.add(current.status.id)
-                    self._health.watch(current.status.id, service.healthcheck)
-        busy = {s.container for name, r in self._reports.items() if name not in planned for s in r.services}
-        self._health.keep_only(frozenset(wanted | busy))
 
     def _begin(self, view: AppView, step: Step) -> None:
         task = asyncio.create_task(self._do(view, step), name=f"{view.name} {type(step).__name__.lower()}")
@@ -255,7 +203,7 @@ class Reconciler:
         task.add_done_callback(done)
 
     async def _do(self, view: AppView, step: Step) -> None:
-        memory = self._memory_of(view.name)
+        memory = self._observer.memory(view.name)
         try:
             await self._execute(view, step)
         except Exception as failure:
@@ -279,7 +227,8 @@ class Reconciler:
         match step:
             case Pull():
                 assert view.target is not None
-                self._check_memory(view.target)
+                others = self._wanted.others(view.name)
+                check_memory(view.target, others, self._ram_bytes, self._reserved_bytes)
                 await self._executor.pull(view.name, step)
             case Create():
                 assert view.target is not None
@@ -291,46 +240,21 @@ class Reconciler:
             case Remove():
                 await self._executor.remove(step)
             case MarkGood() | MarkFailed():
-                await self._judge(view.name, step)
+                await self._bookkeeping.mark(view.name, step)
             case Forget():
                 await self._forget(view.name)
 
-    def _check_memory(self, app: App) -> None:
-        others = [a for state in self._desired.current.values() for a in state.desired.apps if a.name != app.name]
-        check_memory(app, others, self._ram_bytes, self._reserved_bytes)
-
-    async def _judge(self, app: str, step: MarkGood | MarkFailed) -> None:
-        record = self._records.get(app)
-        if isinstance(step, MarkGood):
-            wanted = self._desired_app(app)
-            rolled_back = wanted is not None and record.failed_digest == wanted.digest != step.version.digest
-            failed = (record.failed_digest, record.failed_reason) if rolled_back else ("", "")
-            record = replace(record, good=step.version, failed_digest=failed[0], failed_reason=failed[1])
-            log.info("version is good app=%s version=%s", app, step.version.version)
-        else:
-            record = replace(record, failed_digest=step.version.digest, failed_reason=step.reason)
-            log.warning("rolling back app=%s version=%s reason=%s", app, step.version.version, step.reason)
-        await asyncio.to_thread(self._records.put, app, record)
-        if isinstance(step, MarkGood):
-            await asyncio.to_thread(self._images.remove_unreferenced, self._kept_images())
-
     async def _forget(self, app: str) -> None:
-        await asyncio.to_thread(self._records.remove, app)
-        self._memory.pop(app, None)
+        await self._bookkeeping.forget(app)
+        self._observer.forget(app)
         if self._reports.pop(app, None) is not None:
             log.info("APP removed app=%s", app)
             self.news.put(AppRemoved(app))
-        await asyncio.to_thread(self._images.remove_unreferenced, self._kept_images())
-
-    def _kept_images(self) -> frozenset[str]:
-        wanted = [app for state in self._desired.current.values() for app in state.desired.apps]
-        good = [good for name in self._records.names() if (good := self._records.get(name).good) is not None]
-        return frozenset(service.image for app in (*wanted, *good) for service in app.services)
 
     # What is told
 
     def _report(self, view: AppView, now: float) -> None:
-        authority, revision = self._owner(view.name)
+        authority, revision = self._wanted.owner(view.name)
         report = app_report(view, self._records.get(view.name), authority, revision, now)
         if view.target is None and not view.containers and view.name not in self._reports:
             return
@@ -339,42 +263,7 @@ class Reconciler:
             self.news.put(report)
 
     def _tell_grants(self) -> None:
-        granted = {}
-        for name in self._reports:
-            target = self._target(name)
-            for service in target.services if target and not self._records.get(name).stopped else ():
-                granted[f"{name}.{service.name}"] = service.esdk
+        granted = self._wanted.grants(set(self._reports))
         if granted != self._granted:
             self._granted = granted
             self.grants.put(granted)
-
-    def _target(self, app: str) -> App | None:
-        wanted, record = self._desired_app(app), self._records.get(app)
-        if wanted is not None and record.good is not None and record.failed_digest == wanted.digest:
-            return record.good
-        return wanted
-
-    def _memory_of(self, app: str) -> AppMemory:
-        return self._memory.setdefault(app, AppMemory(random.random))
-
-    def _desired_names(self) -> set[str]:
-        return {app.name for state in self._desired.current.values() for app in state.desired.apps}
-
-    def _desired_app(self, name: str) -> App | None:
-        for state in self._desired.current.values():
-            for app in state.desired.apps:
-                if app.name == name:
-                    return app
-        return None
-
-    def _owner(self, name: str) -> tuple[str, int]:
-        for authority, state in self._desired.current.items():
-            if any(app.name == name for app in state.desired.apps):
-                return authority, state.desired.revision
-        return "", 0
-
-    def _wanted(self, app: str) -> App:
-        found = self._desired_app(app)
-        if found is None:
-            raise NotFound(f"cannot find APP {app}", hint="fieldgate apps lists what is deployed")
-        return found

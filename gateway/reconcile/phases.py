@@ -22,6 +22,8 @@ class Standing:
 def standing(view: AppView, service: Service, now: float) -> Standing:
     """The phase of one service of the target."""
     container = view.current(service)
+    if view.withheld:
+        return Standing(Phase.STOPPED, view.withheld, container)
     if view.stopped:
         return Standing(Phase.STOPPED, "stopped by the operator", container)
     if container is None:

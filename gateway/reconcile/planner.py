@@ -32,7 +32,7 @@ def plan(view: AppView, now: float) -> Plan:
     """What to do for this APP. At most one step: what follows is planned from what is seen after it."""
     if view.target is None:
         return _clear_away(view) or Plan(Forget())
-    if view.stopped:
+    if view.stopped or view.withheld:
         return _clear_away(view) or Plan()
     if view.rolling:
         judgement = judge(view, now)

@@ -32,6 +32,8 @@ def app_report(view: AppView, record: AppRecord, authority: str, revision: int, 
 
 
 def _rollout(view: AppView, record: AppRecord) -> tuple[Rollout, str]:
+    if view.withheld:
+        return Rollout.FAILED, view.withheld
     if record.failed_digest:
         return Rollout.ROLLED_BACK, record.failed_reason
     if not view.rolling:

@@ -54,6 +54,8 @@ class AppView:
     """The target has not passed its health gate yet."""
     can_roll_back: bool = False
     stopped: bool = False
+    withheld: str = ""
+    """Why it must not run, though it is wanted."""
     containers: tuple[ContainerView, ...] = ()
     missing_images: frozenset[str] = frozenset()
     history: Mapping[str, ServiceHistory] = field(default_factory=dict)

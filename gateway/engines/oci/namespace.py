@@ -12,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from gateway.errors import TimedOut, ToolFailed
 from gateway.host import mounts
-from gateway.host.process import run_tool
 
 T = TypeVar("T")
 
 UNIFIED = "/sys/fs/cgroup/unified"
+READY_TIMEOUT_S = 10.0
 
 
 class MountNamespace:
@@ -42,9 +43,11 @@ class MountNamespace:
             mounts.mount(str(self._directory), self._directory, flags=mounts.MS_BIND)
             mounts.mount("", self._directory, flags=mounts.MS_PRIVATE)
             self._pin.touch()
-            await run_tool(
-                ["unshare", f"--mount={self._pin}", "--propagation", "slave", "umount", UNIFIED], timeout_s=10
-            )
+            try:
+                await self._pin_new()
+            except BaseException:
+                mounts.unmount(self._directory)
+                raise
         enter = (lambda: mounts.enter_mount_namespace(self._pin)) if self.private else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mounts", initializer=enter)
 
@@ -66,6 +69,29 @@ class MountNamespace:
             mounts.unmount(self._pin)
             mounts.unmount(self._directory)
             self._pin.unlink(missing_ok=True)
+
+    async def _pin_new(self) -> None:
+        """Pin the namespace of a process that waits in it.
+
+        `unshare --mount=FILE` would do both, but its two halves race: the half that pins may look before the other has
+        unshared (seen with util-linux 2.41: mount ... failed: Invalid argument).
+        """
+        script = f"umount {UNIFIED} && echo ready && read _"
+        argv = ("unshare", "--mount", "--propagation", "slave", "sh", "-c", script)
+        pipe = asyncio.subprocess.PIPE
+        holder = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe, stderr=pipe)
+        assert holder.stdout is not None
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                ready = await holder.stdout.readline()
+            if ready == b"ready\n":
+                mounts.mount(f"/proc/{holder.pid}/ns/mnt", self._pin, flags=mounts.MS_BIND)
+        except TimeoutError:
+            raise TimedOut(f"cannot make a mount namespace: no answer after {READY_TIMEOUT_S:g} s") from None
+        finally:
+            _, said = await holder.communicate()  # its stdin ends, and so does it
+        if ready != b"ready\n":
+            raise ToolFailed(argv, holder.returncode or 0, said.decode(errors="replace"))
 
     def _is_pinned(self) -> bool:
         return self._pin in mounts.mounted_below(self._directory)
