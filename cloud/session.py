@@ -33,7 +33,8 @@ KEEPALIVE_S: Final = 30
 RECEIVE_MAXIMUM: Final = 64
 MAX_PACKET_BYTES: Final = 1 << 20
 MAX_WAITING: Final = 1024
-"""Messages that came and are not handled; only ones sent with QoS 0, which nobody counts on, can exceed it."""
+"""Messages that came and are not handled. Mosquitto 2.0.11 exceeds RECEIVE_MAXIMUM once acknowledgements flow, so this
+bound is needed: what exceeds it is dropped, not confirmed, and therefore sent again by its gateway."""
 MAX_OUTGOING: Final = 20_000
 FIRST_PAUSE_S: Final = 0.5
 LAST_PAUSE_S: Final = 5.0
@@ -206,6 +207,9 @@ class Session:
             self.incoming.put_nowait(message)
         except asyncio.QueueFull:
             self.status.overflows += 1
+            self.acknowledge(message)  # or it would hold a place in the broker's window for ever
+            if "/data/" not in message.topic:
+                self.reset("too many messages wait")  # what is retained comes again with the next connection
 
     def _failed(self, cause: str) -> None:
         self.status.connected = False
