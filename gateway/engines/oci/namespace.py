@@ -89,7 +89,7 @@ class MountNamespace:
         except TimeoutError:
             raise TimedOut(f"cannot make a mount namespace: no answer after {READY_TIMEOUT_S:g} s") from None
         finally:
-            _, said = await holder.communicate()  # its stdin ends, and so does it
+            _, said = await holder.communicate(b"")  # its stdin ends, and so does it
         if ready != b"ready\n":
             raise ToolFailed(argv, holder.returncode or 0, said.decode(errors="replace"))
 
