@@ -30,7 +30,7 @@ from gateway.reconcile.observer import Observer
 from gateway.reconcile.planner import plan
 from gateway.reconcile.records import AppRecords
 from gateway.reconcile.report import app_report
-from gateway.reconcile.steps import Create, Forget, MarkFailed, MarkGood, Pull, Remove, Start, Step, Stop
+from gateway.reconcile.steps import UNHEALTHY, Create, Forget, MarkFailed, MarkGood, Pull, Remove, Start, Step, Stop
 from gateway.reconcile.view import AppView
 from gateway.reconcile.wanted import Permitted, Wanted
 
@@ -236,6 +236,8 @@ class Reconciler:
             case Start():
                 await self._executor.start(step)
             case Stop():
+                if step.reason == UNHEALTHY:
+                    self._observer.memory(view.name).stopped_unhealthy.add(step.container)
                 await self._executor.stop(step)
             case Remove():
                 await self._executor.remove(step)

@@ -32,6 +32,7 @@ class AppMemory:
         self.running_since: dict[str, float] = {}
         self.history: dict[str, ServiceHistory] = {}
         self.restart_requested: set[str] = set()
+        self.stopped_unhealthy: set[str] = set()
         self.pull_not_before = 0.0
         self.pull_error = ""
 
@@ -55,6 +56,7 @@ class AppMemory:
         present = {status.id for status in statuses}
         self._ended &= present
         self.restart_requested &= present
+        self.stopped_unhealthy &= present
         self.running_since = {name: since for name, since in self.running_since.items() if name in present}
 
     def _note_end(self, status: ContainerStatus, now: float) -> None:

@@ -57,6 +57,7 @@ class Observer:
             can_roll_back=rolling and record.good is not None,
             stopped=record.stopped,
             withheld=self._wanted.withheld(app),
+            rolled_back=target is not self._wanted.app(app),
             containers=containers,
             history=dict(memory.history),
             pull_not_before=memory.pull_not_before,
@@ -84,6 +85,7 @@ class Observer:
             assessment.reason,
             memory.running_since.get(status.id),
             status.id in memory.restart_requested,
+            status.id in memory.stopped_unhealthy,
         )
 
     def _missing_images(self, view: AppView) -> frozenset[str]:

@@ -66,7 +66,7 @@ def _ended(view: AppView, service: Service, container: ContainerView, now: float
 def restarts(service: Service, container: ContainerView) -> bool:
     """Whether Compose's restart policy wants an ended container to run again."""
     if service.restart is Restart.ON_FAILURE:
-        return container.status.exit_code != 0
+        return container.status.exit_code != 0 or container.stopped_unhealthy
     return service.restart is not Restart.NO
 
 

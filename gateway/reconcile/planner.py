@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.engines.base import ContainerState
-from gateway.model.app import App, Service
+from gateway.model.app import App, Restart, Service
 from gateway.model.reports import Phase
 from gateway.reconcile.gate import Verdict, judge
 from gateway.reconcile.phases import restarts, standing, waits_for
-from gateway.reconcile.steps import Create, Forget, MarkFailed, MarkGood, Pull, Remove, Start, Step, Stop
+from gateway.reconcile.steps import UNHEALTHY, Create, Forget, MarkFailed, MarkGood, Pull, Remove, Start, Step, Stop
 from gateway.reconcile.view import AppView, ContainerView, start_order
 
 DEFAULT_GRACE_S = 10.0
@@ -95,8 +95,8 @@ def _service_step(view: AppView, service: Service, now: float) -> tuple[Step | N
             return None, past.not_before
         return Start(current.status.id, service.name), None
     if current is not None and current.status.state is ContainerState.RUNNING:
-        if standing(view, service, now).phase is Phase.UNHEALTHY:
-            return Stop(current.status.id, service.name, service.stop_grace_period_s, "unhealthy"), None
+        if standing(view, service, now).phase is Phase.UNHEALTHY and service.restart is not Restart.NO:
+            return Stop(current.status.id, service.name, service.stop_grace_period_s, UNHEALTHY), None
         return None, None
     if current is not None and not restarts(service, current):
         return None, None
@@ -105,7 +105,10 @@ def _service_step(view: AppView, service: Service, now: float) -> tuple[Step | N
     if waits_for(view, service, now):
         return None, None
     for other in view.stale():
-        if other.status.service == service.name and other.status.state is ContainerState.RUNNING:
-            return Stop(other.status.id, service.name, service.stop_grace_period_s, "replaced"), None
+        if other.status.service == service.name:
+            if other.status.state is ContainerState.RUNNING:
+                return Stop(other.status.id, service.name, service.stop_grace_period_s, "replaced"), None
+            # At once: after a roll-back it would look like one that ended by itself, and stay so.
+            return Remove(other.status.id, service.name), None
     newest = max((c.status.generation for c in view.containers if c.status.service == service.name), default=0)
     return Create(service, newest + 1), None

@@ -34,7 +34,7 @@ def app_report(view: AppView, record: AppRecord, authority: str, revision: int, 
 def _rollout(view: AppView, record: AppRecord) -> tuple[Rollout, str]:
     if view.withheld:
         return Rollout.FAILED, view.withheld
-    if record.failed_digest:
+    if view.rolled_back:
         return Rollout.ROLLED_BACK, record.failed_reason
     if not view.rolling:
         return Rollout.DONE, ""

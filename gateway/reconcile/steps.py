@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.model.app import App, Service
+
+UNHEALTHY: Final = "unhealthy"
+"""Reason of a Stop that counts as a failure of the container."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,8 @@ class ContainerView:
     running_since: float | None = None
     """First seen running."""
     restart_requested: bool = False
+    stopped_unhealthy: bool = False
+    """We ended it, because its health check failed: whatever its exit code, that was no success."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class AppView:
     stopped: bool = False
     withheld: str = ""
     """Why it must not run, though it is wanted."""
+    rolled_back: bool = False
+    """The desired version has failed; the target is the last good one."""
     containers: tuple[ContainerView, ...] = ()
     missing_images: frozenset[str] = frozenset()
     history: Mapping[str, ServiceHistory] = field(default_factory=dict)

@@ -7,12 +7,14 @@ pinned as a file, so that it outlives the agent, and entered by `nsenter` for pr
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.errors import TimedOut, ToolFailed
+from gateway.errors import TimedOut, ToolFailed, Unavailable
 from gateway.host import mounts
 
 T = TypeVar("T")
@@ -71,13 +73,26 @@ class MountNamespace:
             self._pin.unlink(missing_ok=True)
 
     async def _pin_new(self) -> None:
-        """Pin the namespace of a process that waits in it.
+        """Make a namespace and pin it.
 
-        `unshare --mount=FILE` would do both, but its two halves race: the half that pins may look before the other has
-        unshared (seen with util-linux 2.41: mount ... failed: Invalid argument).
+        The kernel refuses to mount a namespace into one with a higher number (EINVAL), lest they keep each other
+        alive. Since Linux 6.18 each CPU numbers in a range of its own, so that a new namespace may have a lower number
+        than ours. On the CPU that made ours it has a higher one: all are tried.
         """
+        everywhere = [("taskset", "-c", str(cpu)) for cpu in sorted(os.sched_getaffinity(0))]
+        for where in ((), *everywhere):
+            try:
+                await self._pin_one(where)
+            except OSError as failure:
+                if failure.errno != errno.EINVAL or where == everywhere[-1]:
+                    raise Unavailable(f"cannot pin a mount namespace: {failure}") from failure
+            else:
+                return
+
+    async def _pin_one(self, where: tuple[str, ...]) -> None:
+        """Pin the namespace of a process that waits in it."""
         script = f"umount {UNIFIED} && echo ready && read _"
-        argv = ("unshare", "--mount", "--propagation", "slave", "sh", "-c", script)
+        argv = (*where, "unshare", "--mount", "--propagation", "slave", "sh", "-c", script)
         pipe = asyncio.subprocess.PIPE
         holder = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe, stderr=pipe)
         assert holder.stdout is not None

@@ -79,8 +79,8 @@ class Site:
         store.put(AcceptedDesired(desired, f"sha256:{self.revision}", ("key",)))
 
     @asynccontextmanager
-    async def agent(self) -> AsyncIterator[Reconciler]:
-        """An agent from its start to its sudden end."""
+    async def agent(self, permitted: Callable[[Desired], None] = lambda desired: None) -> AsyncIterator[Reconciler]:
+        """An agent from its start to its sudden end. `permitted` is what its profile says."""
         self.paths.prepare()
         engine, endpoints = MemoryEngine(self.machine), Endpoints(self.paths.endpoints)
         desired, records = DesiredStore(self.paths.desired), AppRecords(self.paths.apps)
@@ -90,7 +90,7 @@ class Site:
         news: NewsQueue[News] = NewsQueue(10_000)
         executor = Executor(engine, self.images, endpoints, records, self.paths.volumes, news.put)
         reconciler = Reconciler(
-            engine, self.images, executor, desired, records, self.paths.volumes, (1 << 30, 1 << 20), news
+            engine, self.images, executor, desired, records, self.paths.volumes, (1 << 30, 1 << 20), news, permitted
         )
         task = asyncio.create_task(reconciler.run())
         try:

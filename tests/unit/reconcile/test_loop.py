@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import NotFound
-from gateway.model.app import App, Condition, VolumeMount
+from gateway.errors import NotFound, NotPermitted
+from gateway.model.app import App, Condition, Grant, VolumeMount
+from gateway.model.desired import Desired
 from gateway.model.reports import Phase, Rollout
 from gateway.reconcile.desired_store import DesiredStore
 from tests.unit.reconcile.agent import Site, app, report, service, until
@@ -211,5 +212,43 @@ def test_apps_do_not_wait_for_each_other(site: Site) -> None:
         site.desire(app("one", "bad"), app("one", "good"))
         async with site.agent() as agent:
             await until(lambda: (r := report(agent, "good")) is not None and r.rollout is Rollout.DONE)
+
+    asyncio.run(scenario())
+
+
+def test_what_a_newer_profile_does_not_allow_is_stopped_and_told(site: Site) -> None:
+    def no_serial(desired: Desired) -> None:
+        if any(service.esdk.serial for app in desired.apps for service in app.services):
+            raise NotPermitted("authority cloud may not grant serial port RS485-1")
+
+    async def scenario() -> None:
+        site.desire(app("one", esdk=Grant(serial=("RS485-1",))), app("two", "other"))
+        async with site.agent() as agent:
+            await until(lambda: site.machine.running() == ["app.main.1", "other.main.1"])
+        async with site.agent(no_serial) as agent:
+            await until(lambda: site.machine.running() == ["other.main.1"])
+            await until(lambda: (r := report(agent)) is not None and r.services[0].phase is Phase.STOPPED)
+            entry = report(agent)
+            assert entry is not None
+            assert "may not grant serial port RS485-1" in entry.reason
+            assert "app.main" not in await anext(agent.grants)
+        async with site.agent():
+            await until(lambda: len(site.machine.running()) == 2)
+
+    asyncio.run(scenario())
+
+
+def test_the_good_version_deployed_again_after_a_roll_back_is_done(site: Site) -> None:
+    async def scenario() -> None:
+        site.machine.healthy = lambda spec: "bad" not in spec.image
+        site.desire(app("one"))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.rollout is Rollout.DONE)
+        site.desire(app("bad"))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.rollout is Rollout.ROLLED_BACK)
+        site.desire(app("one"))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.rollout is Rollout.DONE)
 
     asyncio.run(scenario())

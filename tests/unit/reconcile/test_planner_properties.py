@@ -1,0 +1,140 @@
+"""What holds for every plan, whatever the APP looks like and however its versions behave."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.engines.base import ContainerState
+from gateway.model.app import App, Condition, HealthCheck, Restart, Service
+from gateway.reconcile.gate import CRASHES
+from gateway.reconcile.planner import plan
+from gateway.reconcile.steps import Create, Forget, MarkFailed, Pull, Remove, Start, Step, Stop
+from gateway.reconcile.view import AppView, Health
+from tests.unit.reconcile.world import World
+
+CHECK = HealthCheck(("true",))
+
+
+@st.composite
+def apps(draw: st.DrawFn, version: str = "1") -> App:
+    """One to four services; each may depend on those before it."""
+    services: list[Service] = []
+    for name in "abcd"[: draw(st.integers(1, 4))]:
+        depends = {
+            other.name: draw(st.sampled_from([Condition.STARTED] + [Condition.HEALTHY] * bool(other.healthcheck)))
+            for other in services
+            if draw(st.booleans())
+        }
+        services.append(
+            Service(
+                name,
+                f"registry.test/{name}@sha256:{version * 64}",
+                restart=draw(st.sampled_from([Restart.ALWAYS, Restart.UNLESS_STOPPED, Restart.ON_FAILURE])),
+                healthcheck=draw(st.sampled_from([None, CHECK])),
+                depends_on=depends,
+            )
+        )
+    return App("app", tuple(services), version)
+
+
+def sound(view: AppView, step: Step) -> None:
+    """What must hold for any step that is about to be done."""
+    states = {c.status.id: c for c in view.containers}
+    if isinstance(step, Stop | Remove):
+        container = states[step.container]
+        assert isinstance(step, Stop) == (container.status.state is ContainerState.RUNNING)
+        target = next((s for s in view.target.services if s.name == step.service), None) if view.target else None
+        if target is not None and view.current(target) == container and not view.stopped and not view.withheld:
+            assert container.health is Health.UNHEALTHY, "what is well and wanted is never touched"
+        if isinstance(step, Stop) and view.target is not None and not view.stopped:
+            assert not view.missing_images, "the old version runs until the images of the new one are here"
+    if isinstance(step, Create | Start):
+        service = step.service if isinstance(step, Create) else next(
+            s for s in (view.target.services if view.target else ()) if s.name == step.service
+        )  # fmt: skip
+        assert view.target is not None
+        running = [c for c in view.containers if c.status.state is ContainerState.RUNNING]
+        assert all(c.status.service != service.name for c in running), "never two of one service"
+        for name, condition in service.depends_on.items():
+            needed = view.current(view.target.service(name))
+            assert needed is not None, "what it depends on comes first"
+            if isinstance(step, Create):
+                assert needed.status.state is ContainerState.RUNNING
+                assert condition is not Condition.HEALTHY or needed.health is Health.HEALTHY
+
+
+def images(app: App) -> dict[str, str]:
+    return {service.name: service.image for service in app.services}
+
+
+@given(apps())
+def test_a_good_version_comes_to_rest_with_everything_running(app: App) -> None:
+    world = World(target=app)
+    rest = world.settle(sound)
+    assert rest.step is None
+    assert world.running() == images(app)
+    assert world.good == app
+    assert len(world.containers) == len(app.services)
+    assert sum(isinstance(step, Create) for step in world.steps) == len(app.services), "nothing was started twice"
+    assert plan(world.view(), world.now + 3600).step is None, "and nothing happens later"
+
+
+@given(apps("1"), apps("2"))
+def test_an_update_replaces_everything_and_leaves_nothing_over(old: App, new: App) -> None:
+    world = World(target=old)
+    world.settle(sound)
+    world.target = new
+    world.settle(sound)
+    assert world.running() == images(new)
+    assert len(world.containers) == len(new.services)
+    assert world.good == new
+
+
+@given(apps("1"), apps("2"), st.data())
+def test_a_version_that_fails_is_rolled_back_once_and_for_all(old: App, new: App, data: st.DataObject) -> None:
+    bad = data.draw(st.sampled_from(list(new.services)))
+    how = data.draw(st.sampled_from(["crashes", "sick"] if bad.healthcheck else ["crashes"]))
+    world = World(target=old, behaviour=lambda image: how if image == bad.image else "good")
+    world.settle(sound)
+    before = len(world.steps)
+    world.target = new
+    world.settle(sound)
+    assert world.running() == images(old)
+    assert world.failed == new.digest
+    assert len(world.containers) == len(old.services)
+    world.target = old
+    assert not world.settle(sound).step
+    assert world.running() == images(old)
+    steps = world.steps[before:]
+    assert sum(isinstance(step, MarkFailed) for step in steps) == 1
+    assert sum(isinstance(step, Create) and step.service == bad for step in steps) <= CRASHES
+
+
+@given(apps("1"), apps("2"), st.integers(0, 12))
+def test_an_app_that_is_removed_or_stopped_at_any_moment_is_gone(old: App, new: App, moment: int) -> None:
+    world = World(target=old)
+    world.settle(sound)
+    world.target = new
+    try:
+        world.settle(sound, most=moment)
+    except AssertionError as never:
+        if "never settles" not in str(never):
+            raise
+    world.stopped = True
+    world.settle(sound)
+    assert world.containers == {}
+    world.stopped = False
+    world.settle(sound)
+    assert world.running() == images(new)
+    world.target = None
+    last = world.settle(sound)
+    assert world.containers == {}
+    assert isinstance(last.step, Forget)
+
+
+@given(apps())
+def test_without_its_images_nothing_is_touched(app: App) -> None:
+    world = World(target=app)
+    step = plan(world.view(), world.now).step
+    assert step == Pull(tuple(sorted(images(app).values())))
