@@ -25,12 +25,12 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from cloud.session import Address
 from cloud.store import GatewayRow
 from gateway.documents.envelope import PrivateKey, peek
 from gateway.documents.syntax import parse_json
 from gateway.errors import FieldgateError, InvalidInput, NotFound
 from gateway.model.wire import canonical, to_wire
+from gateway.mqtt import Address
 
 if TYPE_CHECKING:
     from cloud.server import Cloud

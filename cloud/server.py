@@ -22,15 +22,18 @@ from cloud.events import Events, event
 from cloud.ingest import Ingest
 from cloud.republish import Republication
 from cloud.samples import Samples
-from cloud.session import Address, Incoming, Login, Session
 from cloud.state import State
 from cloud.store import Store
 from gateway.documents.envelope import PrivateKey
 from gateway.errors import Conflict, FieldgateError
 from gateway.model import topics
 from gateway.model.topics import Channel, Topic
+from gateway.mqtt import Address, Backoff, Incoming, Login, Session
 
 log = logging.getLogger(__name__)
+
+RECONNECT: Final = Backoff(first_s=0.5, cap_s=5.0, jitter=0.3)
+"""Gateways wait for us: never as patient as they are."""
 
 LOOK_S: Final = 0.5
 """How often it looks whether a gateway needs its desired state again."""
@@ -54,7 +57,20 @@ class Cloud:
         self.events = Events()
         self._republication = Republication()
         self._connected = asyncio.Event()
-        self.session = Session(CLIENT, broker, login, topics.uplink_filters(), self._connected.set)
+        self.session = Session(
+            CLIENT,
+            broker,
+            login,
+            topics.uplink_filters(),
+            self._connected.set,
+            dropped=self._dropped,
+            reconnect=RECONNECT,
+        )
+
+    def _dropped(self, topic: str) -> None:
+        """A batch that found no room is sent again, since it is not confirmed; what is retained comes when we do."""
+        if f"/{Channel.DATA}/" not in topic:
+            self.session.reset("too many messages wait")
 
     async def run(self) -> None:
         """Until cancelled. Conflict: another one serves this state directory. NotFound: no keys yet."""

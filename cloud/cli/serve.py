@@ -22,7 +22,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, state: State) -> int:
     from cloud.server import Cloud, cause_of
-    from cloud.session import Address, Login
+    from gateway.mqtt import Address, Login
 
     logging.basicConfig(level=options.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -47,6 +47,8 @@ class CloudLink:
             self._connected,
             Will(*self._reports.offline()),
             self._uplink.unheard,
+            # Everything but confirmations is retained: it comes again with the next connection.
+            dropped=lambda _topic: self._session.reset("too many messages wait"),
         )
 
     def status(self) -> LinkStatus:

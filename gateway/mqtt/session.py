@@ -35,12 +35,14 @@ KEEPALIVE_S: Final = 30
 RECEIVE_MAXIMUM: Final = 64
 MAX_PACKET_BYTES: Final = 1 << 20
 MAX_WAITING: Final = 1024
-"""Messages that came and are not handled; only ones sent with QoS 0, which nobody counts on, can exceed it."""
+"""Messages that came and are not handled. Mosquitto 2.0.11 exceeds RECEIVE_MAXIMUM once acknowledgements flow, so this
+bound is needed: what exceeds it is dropped, and its owner is told."""
 MAX_OUTGOING: Final = 20_000
 RECONNECT: Final = Backoff(first_s=0.5, cap_s=30.0, jitter=0.4)
 STEADY_S: Final = 10.0
 """A connection that held this long begins with the shortest pause again."""
-CONNECT_TIMEOUT_S: Final = 10.0
+CONNECT_TIMEOUT_S: Final = 5.0
+"""Also the longest that the end of the process waits for."""
 NO_MATCHING_SUBSCRIBERS: Final = 0x10
 """Reason code of a PUBACK (MQTT 5.0, 3.4.2.1)."""
 
@@ -108,15 +110,20 @@ class Session:
         connected: Callable[[], None],
         will: Will | None = None,
         unheard: Callable[[], None] = lambda: None,
+        dropped: Callable[[str], None] = lambda topic: None,
+        reconnect: Backoff = RECONNECT,
     ) -> None:
         """`connected` is called on the loop once the subscriptions stand, after every connect.
 
-        `unheard`: the broker took a message for which nobody was there.
+        `unheard`: the broker took a message for which nobody was there. `dropped` (topic): one came and found no room;
+        it is acknowledged, or it would hold a place in the broker's window for ever.
         """
         self._name, self._address, self._login, self._filters = name, address, login, tuple(filters)
         self._connected = connected
         self._will = will
         self._unheard = unheard
+        self._dropped = dropped
+        self._reconnect = reconnect
         self.incoming: asyncio.Queue[Incoming] = asyncio.Queue(MAX_WAITING)
         self.status = SessionStatus(since_ns=time.time_ns())
         self._client: Client | None = None
@@ -129,7 +136,7 @@ class Session:
             started = time.monotonic()
             await self._once()
             failures = 1 if time.monotonic() - started > STEADY_S else failures + 1
-            await asyncio.sleep(RECONNECT.delay_s(failures, random.random))
+            await asyncio.sleep(self._reconnect.delay_s(failures, random.random))
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
         """QoS 1. False: not connected, or too much is on its way; the caller sends it again when there is reason to."""
@@ -248,6 +255,8 @@ class Session:
             self.incoming.put_nowait(message)
         except asyncio.QueueFull:
             self.status.overflows += 1
+            self.acknowledge(message)
+            self._dropped(message.topic)
 
     def _failed(self, cause: str) -> None:
         self._now(connected=False)

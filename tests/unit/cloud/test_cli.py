@@ -8,8 +8,8 @@ import pytest
 
 from cloud.cli.main import main
 from cloud.cli.output import printable
-from cloud.session import Address
 from gateway.errors import InvalidInput
+from gateway.mqtt import Address
 
 BAD = """\
 name: meter-reader
