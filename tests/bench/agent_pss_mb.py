@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import statistics
 import time
-from pathlib import Path
 
 from tests.bench.figure import Figure
 from tests.bench.gateway import BenchGateway
-from tests.site.processes import wait_until
+from tests.site.processes import pss_mb, wait_until
 
 SETTLE_S = 5.0
 
@@ -36,11 +35,3 @@ def _once() -> float:
             return pss_mb(bench.gateway.pid)
         finally:
             bench.__exit__(None, None, None)
-
-
-def pss_mb(pid: int) -> float:
-    """Of one process, in MB of 10^6 bytes."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise LookupError(f"no Pss of process {pid}")

@@ -51,12 +51,13 @@ class _Caller(http.client.HTTPConnection):
 def measure(quick: bool) -> Figure:
     rounds = 3 if quick else 20
     directory = Path(tempfile.mkdtemp(prefix="fg-", dir="/run"))
-    names = ("ours", "fastapi")
-    servers = [
-        Daemon([sys.executable, "-m", f"tests.bench.serve_{name}", str(directory / name)], directory / f"{name}.log")
-        for name in names
+    ours, peer = directory / "ours", directory / "fastapi"
+    commands = [
+        ("tests.site.esdk_process", str(ours), "app"),
+        ("tests.bench.serve_fastapi", str(peer)),
     ]
-    sockets = (directory / "ours" / "app.main.1" / "esdk.sock", directory / "fastapi")
+    servers = [Daemon([sys.executable, "-m", *command], directory / f"{command[0]}.log") for command in commands]
+    sockets = (ours / "app.main.1" / "esdk.sock", peer)
     try:
         for server, path in zip(servers, sockets, strict=True):
             server.start(lambda path=path: accepts_unix(path))  # type: ignore[misc]
@@ -73,5 +74,5 @@ def measure(quick: bool) -> Figure:
         for server in servers:
             server.stop()
         shutil.rmtree(directory)
-    us, peer = (statistics.median(figures) for figures in found)
-    return Figure("esdk_call_p50", us, "µs", rounds * CALLS, peer, "FastAPI on uvicorn")
+    us, theirs = (statistics.median(figures) for figures in found)
+    return Figure("esdk_call_p50", us, "µs", rounds * CALLS, theirs, "FastAPI on uvicorn")

@@ -47,6 +47,14 @@ def accepts_unix(path: Path) -> bool:
     return False
 
 
+def pss_mb(pid: int) -> float:
+    """Proportional set size of one process, in MB of 10^6 bytes."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise Unavailable(f"cannot read the memory of process {pid}")
+
+
 class Daemon:
     """One long-running program with its output in a log file."""
 

@@ -1,4 +1,8 @@
-"""Our side of `esdk_call_p50`: `python -m tests.bench.serve_ours SOCKET-DIRECTORY`: rooms as the agent wires them."""
+"""The data line's rooms in a process of their own, as the agent wires them, without containers: `DIRECTORY APP...`.
+
+Each APP gets an endpoint at `DIRECTORY/APP.main.1/esdk.sock` and may publish `meter/#`. Used by the hostile-APP test
+and by the figure esdk_call_p50.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,7 @@ GRANT = Grant(
 )
 
 
-async def main(directory: Path) -> None:
+async def main(directory: Path, apps: list[str]) -> None:
     directory.mkdir()
     endpoints = Endpoints(directory)
     table, lines = TagTable(), LineCommands(Lines([], directory))
@@ -39,12 +43,13 @@ async def main(directory: Path) -> None:
     await outbox.open()
     grants: NewsQueue[Mapping[str, Grant]] = NewsQueue(1)
     pipeline = Pipeline(table, outbox, lines, grants)
-    pipeline.configure({"app.main": GRANT})
+    pipeline.configure({f"{app}.main": GRANT for app in apps})
     ports = Ports(SerialBuses([], directory), lines, table, pipeline, Facts(directory))
     server = EsdkServer(endpoints.changes(), ports, Limits(), 256)
-    endpoints.bind(EndpointSpec("app.main.1", "app", "main", 1, "", GRANT, {}))
+    for app in apps:
+        endpoints.bind(EndpointSpec(f"{app}.main.1", app, "main", 1, "", GRANT, {}))
     await asyncio.gather(pipeline.run(), server.run())
 
 
 if __name__ == "__main__":
-    uvloop.run(main(Path(sys.argv[1])))
+    uvloop.run(main(Path(sys.argv[1]), sys.argv[2:]))
