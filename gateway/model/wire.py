@@ -13,7 +13,7 @@ import functools
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from gateway.errors import InvalidInput
@@ -45,7 +45,22 @@ def to_wire(value: Any) -> Any:
 
 def from_wire(kind: type[T], value: Any, path: str = "") -> T:
     """An instance of the dataclass `kind` from a JSON value; InvalidInput names the path of what does not fit."""
-    return typing.cast("T", _decode(kind, value, path))
+    decoder: Decoder = _decoder(typing.cast("Any", kind))
+    try:
+        return typing.cast("T", decoder(value))
+    except _Misfit as misfit:
+        raise InvalidInput(misfit.text(_join(path, misfit.path))) from None
+
+
+class _Misfit(Exception):
+    """Something does not fit; every level on the way up puts its name before the path."""
+
+    def __init__(self, text: Callable[[str], str], path: str = "") -> None:
+        self.text = text
+        self.path = path
+
+
+Decoder = Callable[[Any], Any]
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
@@ -55,75 +70,127 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 @functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
-
-
-def _decode(kind: Any, value: Any, path: str) -> Any:
-    if kind is Any:
-        return value
+def _decoder(kind: Any) -> Decoder:
+    """What turns a JSON value into a `kind`; worked out once per type, since every call of an APP passes through it."""
     origin = typing.get_origin(kind)
+    if kind is Any:
+        return lambda value: value
     if origin in (typing.Union, types.UnionType):
-        return _decode_union(kind, value, path)
+        return _union_decoder(typing.get_args(kind))
     if origin is tuple:
-        return _decode_tuple(kind, value, path)
+        return _tuple_decoder(_decoder(typing.get_args(kind)[0]))
     if origin is dict:
-        if not isinstance(value, dict):
-            raise _mismatch(path, "an object", value)
-        item_kind = typing.get_args(kind)[1]
-        return {key: _decode(item_kind, item, f"{path}.{key}") for key, item in value.items()}
+        return _dict_decoder(_decoder(typing.get_args(kind)[1]))
     if dataclasses.is_dataclass(kind):
-        return _decode_dataclass(kind, value, path)
+        return _dataclass_decoder(kind)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return _enum_decoder(kind)
+    return _scalar_decoder(kind)
+
+
+def _scalar_decoder(kind: Any) -> Decoder:
+    def decode(value: Any) -> Any:
+        given = type(value)
+        if given is kind:
+            return value
+        if kind is float and given is int:
+            return float(value)
+        raise _mismatch(kind.__name__, value)
+
+    return decode
+
+
+def _enum_decoder(kind: type[enum.Enum]) -> Decoder:
+    def decode(value: Any) -> Any:
         try:
             return kind(value)
         except ValueError:
-            raise _mismatch(path, f"one of {', '.join(str(m.value) for m in kind)}", value) from None
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(kind, type) or not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise _mismatch(path, getattr(kind, "__name__", str(kind)), value)
-    return value
+            raise _mismatch(f"one of {', '.join(str(member.value) for member in kind)}", value) from None
+
+    return decode
 
 
-def _decode_union(kind: Any, value: Any, path: str) -> Any:
-    members = typing.get_args(kind)
-    if value is None and types.NoneType in members:
-        return None
-    failures = []
-    for member in members:
-        if member is types.NoneType:
-            continue
+def _union_decoder(members: tuple[Any, ...]) -> Decoder:
+    decoders = [_decoder(member) for member in members if member is not types.NoneType]
+    exact = {member: member for member in members if member in (float, int, bool, str)}
+
+    def decode(value: Any) -> Any:
+        if type(value) in exact or (value is None and types.NoneType in members):
+            return value
+        failure = None
+        for decoder in decoders:
+            try:
+                return decoder(value)
+            except _Misfit as misfit:
+                failure = failure or misfit
+        assert failure is not None
+        raise failure
+
+    return decode
+
+
+def _tuple_decoder(item: Decoder) -> Decoder:
+    def decode(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise _mismatch("an array", value)
+        items: list[Any] = []
         try:
-            return _decode(member, value, path)
-        except InvalidInput as failure:
-            failures.append(failure)
-    raise failures[0]
+            for entry in value:
+                items.append(item(entry))
+        except _Misfit as misfit:
+            raise _Misfit(misfit.text, _join(f"[{len(items)}]", misfit.path)) from None
+        return tuple(items)
+
+    return decode
 
 
-def _decode_tuple(kind: Any, value: Any, path: str) -> Any:
-    if not isinstance(value, list):
-        raise _mismatch(path, "an array", value)
-    item_kind = typing.get_args(kind)[0]
-    return tuple(_decode(item_kind, item, f"{path}[{index}]") for index, item in enumerate(value))
+def _dict_decoder(item: Decoder) -> Decoder:
+    def decode(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _mismatch("an object", value)
+        items: dict[str, Any] = {}
+        for key, entry in value.items():
+            try:
+                items[key] = item(entry)
+            except _Misfit as misfit:
+                raise _Misfit(misfit.text, _join(key, misfit.path)) from None
+        return items
+
+    return decode
 
 
-def _decode_dataclass(kind: Any, value: Any, path: str) -> Any:
-    if not isinstance(value, dict):
-        raise _mismatch(path, "an object", value)
-    hints = _hints(kind)
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    if unknown := sorted(set(value) - set(fields)):
-        raise InvalidInput(f"cannot read {kind.__name__}: unknown key {_join(path, unknown[0])}")
-    missing = [n for n, f in fields.items() if n not in value and _default(f) is dataclasses.MISSING]
-    if missing:
-        raise InvalidInput(f"cannot read {kind.__name__}: missing key {_join(path, missing[0])}")
-    return kind(**{name: _decode(hints[name], item, _join(path, name)) for name, item in value.items()})
+def _dataclass_decoder(kind: Any) -> Decoder:
+    hints = typing.get_type_hints(kind)
+    decoders = {field.name: _decoder(hints[field.name]) for field in dataclasses.fields(kind)}
+    required = [field.name for field in dataclasses.fields(kind) if _default(field) is dataclasses.MISSING]
+
+    def decode(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _mismatch("an object", value)
+        fields: dict[str, Any] = {}
+        for name, entry in value.items():
+            decoder = decoders.get(name)
+            if decoder is None:
+                raise _Misfit(lambda path: f"cannot read {kind.__name__}: unknown key {path}", name)
+            try:
+                fields[name] = decoder(entry)
+            except _Misfit as misfit:
+                raise _Misfit(misfit.text, _join(name, misfit.path)) from None
+        for name in required:
+            if name not in fields:
+                raise _Misfit(lambda path: f"cannot read {kind.__name__}: missing key {path}", name)
+        return kind(**fields)
+
+    return decode
 
 
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+def _join(path: str, below: str) -> str:
+    if not path or not below:
+        return path or below
+    return path + below if below.startswith("[") else f"{path}.{below}"
 
 
-def _mismatch(path: str, wanted: str, value: Any) -> InvalidInput:
-    return InvalidInput(f"cannot read {path or 'the document'}: expected {wanted}, got {json.dumps(value)[:80]}")
+def _mismatch(wanted: str, value: Any) -> _Misfit:
+    return _Misfit(
+        lambda path: f"cannot read {path or 'the document'}: expected {wanted}, got {json.dumps(value)[:80]}"
+    )
