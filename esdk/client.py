@@ -106,7 +106,7 @@ class Line:
         return int(self.state()["value"])
 
     def state(self) -> Dict[str, Any]:
-        """`line`, `value`, `decided_by` (`initial`, `app`, `rule`, `safe`), `since_ns`."""
+        """`line`, `value`, `decided_by` (`safe`, `rule` or `app`), `since_ns`, `available`."""
         answer: Dict[str, Any] = self._connection.call("GET", self._target)
         return answer
 

@@ -35,7 +35,6 @@ _RANGES: Final[dict[str, Any]] = {
     "esdk_first_byte_timeout_s": Annotated[float, Field(ge=0.1, le=3600.0)],
     "esdk_max_unread_events": Annotated[int, Field(ge=1, le=65536)],
     "container_log_bytes": Annotated[Bytes, _between(1 << 12, 1 << 30)],
-    "pull_concurrency": Annotated[int, Field(ge=1, le=8)],
 }
 """What each setting may be. The defaults are the dataclass's."""
 

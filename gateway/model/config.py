@@ -24,4 +24,3 @@ class Config:
     esdk_first_byte_timeout_s: float = 10.0
     esdk_max_unread_events: int = 256
     container_log_bytes: int = 1 << 20
-    pull_concurrency: int = 2
