@@ -17,7 +17,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import uvicorn
 from starlette.applications import Starlette
@@ -25,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from cloud.server import Cloud
 from cloud.store import GatewayRow
 from gateway.documents.envelope import PrivateKey, peek
 from gateway.documents.syntax import parse_json
@@ -32,13 +33,10 @@ from gateway.errors import FieldgateError, InvalidInput, NotFound
 from gateway.model.wire import canonical, to_wire
 from gateway.mqtt import Address
 
-if TYPE_CHECKING:
-    from cloud.server import Cloud
-
 MAX_BODY_BYTES: Final = 2 << 20
 MAX_CONNECTIONS: Final = 256
 
-Handler = Callable[["Cloud", Request], Awaitable[Any]]
+Handler = Callable[[Cloud, Request], Awaitable[Any]]
 
 
 class _Server(uvicorn.Server):

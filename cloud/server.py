@@ -12,9 +12,9 @@ import logging
 import os
 import sqlite3
 import time
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from cloud.api import serve_api
 from cloud.authority import CLIENT, CLOUD, Authority, Enrolled
 from cloud.database import Database
 from cloud.desired import Deployments
@@ -72,8 +72,11 @@ class Cloud:
         if f"/{Channel.DATA}/" not in topic:
             self.session.reset("too many messages wait")
 
-    async def run(self) -> None:
-        """Until cancelled. Conflict: another one serves this state directory. NotFound: no keys yet."""
+    async def run(self, door: Callable[[Cloud], Coroutine[Any, Any, None]]) -> None:
+        """Until cancelled, with its API served by `door`.
+
+        Conflict: another one serves this state directory. NotFound: no keys yet.
+        """
         lock = _locked(self._state)
         try:
             self.database.open()
@@ -81,7 +84,7 @@ class Cloud:
             for row in await self.database.run(self.store.all_desired):
                 self._republication.want(row.gateway, row.revision)
             async with asyncio.TaskGroup() as tasks:
-                for part in (self.session.run(), self._take(), self._greet(), self._look(), self._serve()):
+                for part in (self.session.run(), self._take(), self._greet(), self._look(), door(self)):
                     tasks.create_task(part)
         finally:
             self.database.close()
@@ -121,9 +124,6 @@ class Cloud:
         return keys.version
 
     # Parts
-
-    async def _serve(self) -> None:
-        await serve_api(self._state.socket, self)
 
     async def _take(self) -> None:
         incoming = self.session.incoming

@@ -21,6 +21,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, state: State) -> int:
+    from cloud.api import serve_api
     from cloud.server import Cloud, cause_of
     from gateway.mqtt import Address, Login
 
@@ -38,7 +39,7 @@ def run(options: argparse.Namespace, state: State) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             if running is not None:
                 asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-        await Cloud(state, Address.parse(options.broker), login).run()
+        await Cloud(state, Address.parse(options.broker), login).run(lambda cloud: serve_api(state.socket, cloud))
 
     try:
         asyncio.run(serve())

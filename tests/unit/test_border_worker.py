@@ -16,7 +16,11 @@ from gateway.border import DATA_BYTES, MAX_REQUEST_BYTES, NOBODY, judge
 from gateway.trust.border import WORKER
 
 ROOT = Path(__file__).parents[2]
-START = "import sys; sys.path.insert(0, sys.argv[1]); from gateway import border; border.give_up_privileges()\n"
+# What the snippets use is imported first: afterwards no file can be opened.
+START = (
+    "import ctypes, os, resource, socket, sys; sys.path.insert(0, sys.argv[1])\n"
+    "from gateway import border; border.give_up_privileges()\n"
+)
 
 
 def confined(code: str, *, exit_code: int = 0) -> str:
