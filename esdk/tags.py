@@ -67,12 +67,12 @@ class Tags:
 
     def read(self, match: str = "#") -> List[Sample]:
         """The latest sample of every tag that matches, as far as this APP may read them."""
-        answer: List[Sample] = self._connection.call("GET", "/v1/tags?match=" + quote(match, safe="/+"))
+        answer: List[Sample] = self._connection.call("GET", "/v1/tags?match=" + quote(match, safe="/"))
         return answer
 
     def events(self, match: str = "#") -> Iterator[Sample]:
         """New samples as they come; `dropped` in one tells how many this reader was too slow for."""
-        return self._connection.stream("/v1/tags/events?match=" + quote(match, safe="/+"))
+        return self._connection.stream("/v1/tags/events?match=" + quote(match, safe="/"))
 
     def _next_batch(self) -> bool:
         """Samples of one kind under one key; the same batch keeps its key until it was taken."""

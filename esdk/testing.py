@@ -229,7 +229,7 @@ def _call(fake: FakeGateway, method: str, parts: List[str], match: str, data: by
         return {"app": "app", "service": "service", "generation": 1, "version": "test", "settings": fake.settings,
                 "grant": grant}  # fmt: skip
     if (method, parts) == ("GET", ["system"]):
-        return {"time": {"unix_ns": time.time_ns()}, "model": "fake gateway"}
+        return {"time": {"unix_ns": time.time_ns(), "synchronised": True}, "board": "fake gateway"}
     if method == "POST" and len(parts) == 3 and parts[0] == "serial" and parts[2] == "transact":
         return {"data": fake.transact(parts[1], bytes.fromhex(body["data"])).hex(), "elapsed_ms": 0.1}
     if parts == ["tags"] and method == "GET":
@@ -254,7 +254,7 @@ def _line(fake: FakeGateway, line: str, value: Optional[int]) -> Dict[str, Any]:
         if value not in (0, 1):
             raise Refused("invalid_input", "cannot set line {} to {}: it must be 0 or 1".format(line, value))
         fake.lines[line] = value
-    return {"line": line, "value": fake.lines[line], "decided_by": "app", "since_ns": 0}
+    return {"line": line, "value": fake.lines[line], "decided_by": "app", "since_ns": 0, "available": True}
 
 
 def matches(pattern: str, tag: str) -> bool:

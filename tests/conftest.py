@@ -51,7 +51,8 @@ def _cgroups() -> set[str]:
     found = set()
     for hierarchy in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")):
         for group in hierarchy.glob("fieldgate*"):
-            found.update(str(path) for path in group.rglob("*") if path.is_dir())
+            with contextlib.suppress(OSError):  # it may go while we look
+                found.update(str(path) for path in group.rglob("*") if path.is_dir())
     return found
 
 

@@ -22,14 +22,19 @@ from gateway.field.serial_buses import SerialBuses
 from gateway.host.facts import Facts
 from gateway.lifecycle.queue import NewsQueue
 from gateway.model.app import Grant, Rule, Uplink
+from gateway.model.profile import GpioLine
 from gateway.outbox.outbox import Outbox
 from gateway.pipeline.pipeline import Pipeline
 from gateway.serving import Limits
 from gateway.tags.table import TagTable
+from tests.fakes.chip import MemoryChip
 
 GRANT = Grant(
+    serial=("RS485-1",),
     publish=("meter/#",),
-    gpio={"DO1": "write"},
+    read=("weather/+",),
+    system=("info", "time"),
+    gpio={"DO1": "write", "DI1": "read"},
     uplink=Uplink(),
     rules=(Rule("overload", "meter/power", "DO1", 1, above=5000),),
 )
@@ -38,13 +43,21 @@ GRANT = Grant(
 async def main(directory: Path, apps: list[str]) -> None:
     directory.mkdir()
     endpoints = Endpoints(directory)
-    table, lines = TagTable(), LineCommands(Lines([], directory))
+    chip = MemoryChip()
+    board = [
+        GpioLine("DI1", "memory", 0),
+        GpioLine("DO1", "memory", 1, output=True),
+        GpioLine("DO2", "memory", 2, True),
+    ]
+    lines = Lines(board, directory, open_chip=chip.open)
+    lines.open()
+    table, commands = TagTable(), LineCommands(lines)
     outbox = Outbox(directory / "outbox.sqlite", "1a2b", 1 << 24, 0.2)
     await outbox.open()
     grants: NewsQueue[Mapping[str, Grant]] = NewsQueue(1)
-    pipeline = Pipeline(table, outbox, lines, grants)
+    pipeline = Pipeline(table, outbox, commands, grants)
     pipeline.configure({f"{app}.main": GRANT for app in apps})
-    ports = Ports(SerialBuses([], directory), lines, table, pipeline, Facts(directory))
+    ports = Ports(SerialBuses([], directory), commands, table, pipeline, Facts(directory))
     server = EsdkServer(endpoints.changes(), ports, Limits(), 256)
     for app in apps:
         endpoints.bind(EndpointSpec(f"{app}.main.1", app, "main", 1, "", GRANT, {}))
