@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from gateway.errors import FieldgateError
+from gateway.errors import FieldgateError, NotSupported
 from gateway.host.statefile import StateFile
 from gateway.model import names
 from gateway.model.desired import AcceptedDesired
@@ -27,12 +27,18 @@ class DesiredStore:
         """Authority -> why its file could not be read. While there is one, no APP is taken for unwanted."""
 
     def load(self) -> None:
-        """Read all files; a damaged one is set aside as `NAME.damaged` and reported, never taken for an empty one."""
+        """Read all files; a damaged one is set aside as `NAME.damaged` and reported, never taken for an empty one.
+
+        One of a newer schema (the firmware went back) stays where it is, and counts as damaged meanwhile.
+        """
         self.damaged = {path.stem: "its desired state was damaged" for path in self._directory.glob("*.damaged")}
         for path in sorted(self._directory.glob("*.json")):
             try:
                 content = StateFile(path, SCHEMA).read()
                 self.current[path.stem] = from_wire(AcceptedDesired, content)
+            except NotSupported as failure:  # a newer agent wrote it, and will find it again
+                log.error("desired state not read authority=%s cause=%s", path.stem, failure)
+                self.damaged[path.stem] = str(failure)
             except FieldgateError as failure:
                 log.error("desired state set aside authority=%s cause=%s", path.stem, failure)
                 path.rename(path.with_suffix(".damaged"))

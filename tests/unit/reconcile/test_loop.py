@@ -252,3 +252,21 @@ def test_the_good_version_deployed_again_after_a_roll_back_is_done(site: Site) -
             await until(lambda: (r := report(agent)) is not None and r.rollout is Rollout.DONE)
 
     asyncio.run(scenario())
+
+
+def test_a_desired_state_of_a_newer_agent_is_kept_for_it(site: Site) -> None:
+    async def scenario() -> None:
+        site.desire(app("one"))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.rollout is Rollout.DONE)
+        file = site.paths.desired / "cloud.json"
+        content = file.read_bytes()
+        file.write_bytes(content.replace(b'"schema":1', b'"schema":2'))
+        async with site.agent() as agent:
+            await asyncio.sleep(0.1)
+        assert site.machine.running() == ["app.main.1"], "what cannot be read unwants nothing"
+        file.write_bytes(file.read_bytes().replace(b'"schema":2', b'"schema":1'))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.services[0].phase is Phase.HEALTHY)
+
+    asyncio.run(scenario())
