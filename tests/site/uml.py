@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from gateway.errors import TimedOut, ToolFailed
+from gateway.errors import TimedOut, Unavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = "/usr/bin/linux.uml"
@@ -34,7 +34,9 @@ for node in 'null 1 3' 'zero 1 5' 'full 1 7' 'random 1 8' 'urandom 1 9' 'tty 5 0
 done
 mkdir -p /dev/pts /dev/shm /dev/mqueue
 mount -t devpts devpts /dev/pts; mount -t tmpfs shm /dev/shm
-mount -t tmpfs run /run; mount -t hostfs -o {directory} none /mnt
+mount -t tmpfs run /run
+# The option has a name since Linux 6.12.
+mount -t hostfs -o {directory} none /mnt 2>/dev/null || mount -t hostfs -o hostfs={directory} none /mnt
 mount -t cgroup2 none /sys/fs/cgroup
 insmod /usr/lib/uml/modules/$(uname -r)/kernel/fs/overlayfs/overlay.ko 2>/dev/null
 ip link set lo up
@@ -50,7 +52,7 @@ sleep 5
 def run_inside(module: str, timeout_s: float = 60.0) -> Any:
     """Boot, run `python -m MODULE RESULT_FILE`, halt; what the module wrote. Its console is in what is raised.
 
-    TimedOut when the machine does not halt in time; ToolFailed when it halts without a result.
+    TimedOut when the machine does not halt in time; Unavailable when it halts without a result.
     """
     # The kernel keeps its memory in a file that it maps executable: not every /tmp or /dev/shm allows that.
     directory = Path(tempfile.mkdtemp(prefix="fg-uml-", dir="/var/tmp"))
@@ -63,7 +65,7 @@ def run_inside(module: str, timeout_s: float = 60.0) -> Any:
         try:
             return json.loads(result.read_bytes())
         except (OSError, ValueError):
-            raise ToolFailed([KERNEL, module], 1, f"no result; console:\n{_tail(console)}") from None
+            raise Unavailable(f"cannot run {module} in User-mode Linux: no result\n{_tail(console)}") from None
     finally:
         shutil.rmtree(directory)
 
