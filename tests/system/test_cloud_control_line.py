@@ -17,11 +17,13 @@ from tests.site.broker import Broker
 from tests.site.cloud import Cloud
 from tests.site.gateway import ROOT, Gateway
 from tests.site.images import push_busybox
-from tests.site.processes import wait_until
+from tests.site.processes import pss_mb, wait_until
 from tests.site.registry import Registry
 
 PROFILE = ROOT / "firmware_profiles" / "developer-x86_64.toml"
 GATEWAY = "gw-test"
+MAX_PSS_MB = 38.0
+"""Of the agent with one APP running and MQTT connected."""
 
 
 @dataclass
@@ -68,6 +70,7 @@ def test_deployed_replaced_rolled_back_refused_and_removed(site: Site) -> None:
     status, made, said = site.deploy(good)
     assert (status, made.get("result"), made.get("revision")) == (0, "healthy", 1), (made, said, site.gateway.tail())
     wait_until(site.same, "nothing to differ")
+    assert pss_mb(site.gateway.pid) < MAX_PSS_MB
     status, made, said = site.deploy(good, environment={"VERSION": "2"})
     assert (status, made.get("result"), made.get("revision")) == (0, "healthy", 2), (made, said)
     status, made, said = site.deploy("sleep 1000", environment={"VERSION": "3"})
