@@ -8,7 +8,7 @@ import uuid
 from typing import Any, Deque, Dict, Iterator, List, Sequence, Tuple
 from urllib.parse import quote
 
-from esdk.errors import Unavailable
+from esdk.errors import TimedOut, Unavailable
 from esdk.transport import Connection
 
 MAX_BATCH = 500
@@ -57,7 +57,7 @@ class Tags:
             body = {"samples": self._batch, "durable": self._batch_durable}
             try:
                 self._connection.call("POST", "/v1/tags", body, {"Idempotency-Key": self._batch_key})
-            except Unavailable:
+            except (Unavailable, TimedOut):  # perhaps taken: the key says so when it goes again
                 return False
             except BaseException:
                 self._batch = []

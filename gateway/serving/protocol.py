@@ -19,6 +19,8 @@ from uvicorn.server import ServerState
 
 MAX_PIPELINED: Final = 8
 """Requests sent ahead on one connection."""
+# What the caller may send again says so; the rest stays wrong however often it comes.
+_CODES: Final = {503: "unavailable", 408: "timed_out"}
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
@@ -124,7 +126,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, why: str) -> None:
         if self.cycle is None or not self.cycle.response_started:
-            body = b'{"code":"invalid_input","message":"cannot read request: ' + why.encode() + b'"}'
+            code = _CODES.get(status, "invalid_input")
+            body = f'{{"code":"{code}","message":"cannot read request: {why}"}}'.encode()
             length = b"content-length: " + str(len(body)).encode()
             head = (
                 STATUS_LINE[status],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
+import socket
 import sys
 import tempfile
 import threading
@@ -127,3 +129,25 @@ def test_what_the_manifest_does_not_grant_names_the_key(gateway: esdk.Gateway) -
 def test_wrong_input_is_refused(gateway: esdk.Gateway) -> None:
     assert refused(lambda: gateway.gpio("DO1").set(2))[0] == "InvalidInput"
     wait_until(lambda: gateway.tags.waiting == 0, "nothing waiting", 1)
+
+
+def test_what_was_perhaps_taken_waits_under_its_key() -> None:
+    for code in ("unavailable", "timed_out"):
+        with FakeGateway(publish=["meter/#"]) as fake, esdk.Gateway(fake.path, timeout_s=5) as made:
+            fake.fail("POST", "/v1/tags", code)
+            assert not made.tags.publish([{"tag": "meter/energy", "value": 1}], durable=True)
+            assert made.tags.waiting == 1
+            assert made.tags.flush()
+            assert len(fake.published) == 1
+
+
+def test_a_connection_too_many_is_no_fault_of_the_request(server: Path) -> None:
+    with contextlib.ExitStack() as held:
+        for _ in range(16):
+            held.enter_context(socket.socket(socket.AF_UNIX)).connect(str(server))
+        time.sleep(0.1)
+        with esdk.Gateway(str(server), timeout_s=5) as one_more:
+            assert not one_more.tags.publish([{"tag": "meter/energy", "value": 1}], durable=True)
+            assert one_more.tags.waiting == 1, "it waits, and goes when there is room"
+            held.close()
+            wait_until(one_more.tags.flush, "room for it", 5)
