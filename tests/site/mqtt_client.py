@@ -114,9 +114,10 @@ class MqttClient:
         self._subscribed.clear()
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        # The handler first: whoever sees a message in `received` may look at what the handler noted of it.
+        self.on_message(message.topic, bytes(message.payload))
         with self._lock:
             self._received.append((message.topic, bytes(message.payload)))
-        self.on_message(message.topic, bytes(message.payload))
 
     def __enter__(self) -> MqttClient:
         self.start()
