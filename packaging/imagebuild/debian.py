@@ -69,10 +69,10 @@ def extract(root: Path, packages: Sequence[str], options: Sequence[str] = ()) ->
     _merge_usr(root)
 
 
-def output(argv: list[str]) -> str:
-    """What a short command printed; BuildError."""
+def output(argv: list[str], timeout_s: float = 60.0) -> str:
+    """What a command printed; BuildError."""
     try:
-        return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout
+        return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=timeout_s).stdout
     except (OSError, subprocess.SubprocessError) as failure:
         raise BuildError(f"cannot run {argv[0]}: {failure}") from failure
 

@@ -1,4 +1,7 @@
-"""What every GPIO chip must do, real or simulated: the promises of `GpioChip` in gateway/host/gpiochip.py."""
+"""What every GPIO chip must do, real or simulated: the promises of `GpioChip` in gateway/host/gpiochip.py.
+
+The kernel's chip is one of an arm64 board: `tests/system/test_gpiochip_on_arm64.py` runs this file there.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,9 @@ import pytest
 
 from gateway.errors import Conflict, InvalidInput, NotFound
 from gateway.host.gpiochip import GpioChip, open_chip
-from tests.conformance import gpio_sim
+from tests.conformance.gpio_wires import WiredBoard, channel
+from tests.site.arm64_wires import LINES
 from tests.site.field import GpioBoard
-
-LINES = 8
 
 
 class Board(Protocol):
@@ -26,16 +28,11 @@ class Board(Protocol):
 
     def level(self, offset: int) -> int: ...
 
-    def settle(self, offset: int) -> None: ...
-
 
 class SimulatedBoard(GpioBoard):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory, directory / "chip.sock", LINES)
         self.spec = f"simulated:{self.socket}"
-
-    def settle(self, offset: int) -> None:
-        """Its lines keep their levels by themselves."""
 
 
 @contextmanager
@@ -47,17 +44,17 @@ def simulated(directory: Path) -> Iterator[Board]:
 
 @contextmanager
 def of_the_kernel(directory: Path) -> Iterator[Board]:
-    if reason := gpio_sim.why_not():
-        pytest.skip(f"no chip of the kernel to test on: {reason}")
-    board = gpio_sim.GpioSim(LINES)
-    board.start()
+    board = WiredBoard()
     try:
+        board.start()
         yield board
     finally:
         board.stop()
 
 
-@pytest.fixture(params=[simulated, of_the_kernel], ids=["simulated", "kernel"])
+@pytest.fixture(
+    params=[pytest.param(simulated, id="simulated"), *([pytest.param(of_the_kernel, id="kernel")] if channel() else [])]
+)
 def board(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Board]:
     with request.param(tmp_path) as running:
         yield running
@@ -162,7 +159,6 @@ def test_a_line_has_one_user(board: Board, chip: GpioChip) -> None:
 def test_an_output_keeps_its_level_from_one_user_to_the_next(board: Board, active_low: bool) -> None:
     with closing(open_chip(board.spec, Path("/"))) as first:
         first.request_output(0, 1, keep=False, active_low=active_low)
-        board.settle(0)
     level = board.level(0)
     assert level == (not active_low)
     with closing(open_chip(board.spec, Path("/"))) as second:
@@ -170,7 +166,6 @@ def test_an_output_keeps_its_level_from_one_user_to_the_next(board: Board, activ
         assert board.level(0) == level
         second.set(0, 0)
         assert board.level(0) != level, "it is an output that obeys"
-        board.settle(0)
     with closing(open_chip(board.spec, Path("/"))) as third:
         assert third.request_output(0, 1, keep=False, active_low=active_low) == 1
         assert board.level(0) == level
