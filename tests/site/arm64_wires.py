@@ -103,8 +103,7 @@ class Wires:
             raise InvalidInput("no such line or level")
         if level is not None:
             self._pins(f"set_irq_in {self._chip} unnamed-gpio-in {offset} {level}")
-        levels = int(self._pins(f"readb {_ALL_PINS:#x}"), 16)
-        return levels >> offset & 1
+        return int(self._pins(f"readb {_ALL_PINS:#x}"), 16) >> int(offset) & 1
 
     def _pins(self, command: str) -> str:
         pins = self._connections["pins"]
