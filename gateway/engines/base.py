@@ -13,6 +13,7 @@ from typing import Protocol
 
 from gateway.model.app import Limits, TmpfsMount
 from gateway.model.image import Rootfs
+from gateway.model.stats import ContainerStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,9 @@ class Engine(Protocol):
 
     async def exec(self, container: str, argv: Sequence[str], timeout_s: float) -> ExecResult:
         """Run `argv` inside the running container to its end; TimedOut kills it."""
+
+    async def stats(self, container: str) -> ContainerStats:
+        """What it uses now; all zero when it does not run."""
 
     def logs(self, container: str, *, tail: int, follow: bool) -> AsyncIterator[LogLine]:
         """The last `tail` lines, then, with `follow`, new ones until the container is removed."""

@@ -13,6 +13,7 @@ import pytest
 from gateway.engines.base import ContainerSpec, ContainerState, ContainerStatus, Engine, Mount
 from gateway.errors import Conflict, FieldgateError, NotFound, TimedOut, ToolFailed
 from gateway.model.app import Limits, TmpfsMount
+from gateway.model.stats import ContainerStats
 from tests.conformance.conftest import Scenario
 from tests.conformance.rootfs import IMAGE
 
@@ -116,6 +117,28 @@ def test_pids_are_limited(run: Run) -> None:
         spec = shell("for i in 1 2 3 4 5 6 7 8 9; do sleep 5 & done; echo all", limits=Limits(pids=5))
         lines = await output(engine, spec)
         assert any("fork" in line for line in lines)
+
+    run(scenario)
+
+
+def test_stats_tell_what_is_used(run: Run) -> None:
+    async def scenario(engine: Engine) -> None:
+        limits = Limits(memory_bytes=32 << 20, pids=16)
+        hold = "dd if=/dev/zero of=/scratch/held bs=1M count=8 2>/dev/null"  # tmpfs: memory that cannot be dropped
+        spec = shell(f"{hold}; sleep 1000 & while :; do :; done", limits=limits, tmpfs=(TmpfsMount("/scratch"),))
+        await launch(engine, spec)
+        first = await engine.stats(SPEC.id)
+        async with asyncio.timeout(10):
+            while (now := await engine.stats(SPEC.id)).pids < 2 or now.cpu_ns - first.cpu_ns < 100_000_000:
+                await asyncio.sleep(0.1)
+        assert 8 << 20 <= now.memory_bytes < limits.memory_bytes
+        assert now.memory_peak_bytes is None or now.memory_peak_bytes >= 8 << 20
+        assert (now.memory_limit_bytes, now.oom_kills) == (limits.memory_bytes, 0)
+        await engine.kill(SPEC.id)
+        await ended(engine)
+        assert await engine.stats(SPEC.id) == ContainerStats()
+        with pytest.raises(NotFound):
+            await engine.stats("app.main.99")
 
     run(scenario)
 

@@ -17,6 +17,7 @@ from gateway.engines.base import (
 )
 from gateway.errors import Conflict, NotFound, ToolFailed
 from gateway.lifecycle.queue import NewsQueue
+from gateway.model.stats import ContainerStats
 
 
 @dataclass
@@ -92,6 +93,10 @@ class MemoryEngine:
         self._status(container)
         healthy = self.machine.healthy(self.machine.specs[container])
         return ExecResult(0, b"") if healthy else ExecResult(1, b"not well\n")
+
+    async def stats(self, container: str) -> ContainerStats:
+        running = self._status(container).state is ContainerState.RUNNING
+        return ContainerStats(cpu_ns=1_000_000, memory_bytes=1 << 20, pids=1) if running else ContainerStats()
 
     async def logs(self, container: str, *, tail: int, follow: bool) -> AsyncIterator[LogLine]:
         self._status(container)

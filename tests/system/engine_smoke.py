@@ -38,6 +38,9 @@ async def smoke(engine: Engine) -> dict[str, Any]:
         "mode": cgroup.mode(), "state": status.state, "group": str(group),
         **{name: (group / name).read_text().strip() for name in ("memory.max", "pids.max", "memory.oom.group")},
     }  # fmt: skip
+    stats = await engine.stats(SPEC.id)
+    seen["stats"] = [stats.cpu_ns > 0, stats.memory_bytes > 0, stats.memory_limit_bytes, stats.pids, stats.oom_kills]
+    seen["counts_io"] = stats.read_bytes is not None and stats.written_bytes is not None
     done = await engine.exec(SPEC.id, ["/bin/busybox", "sh", "-c", "echo inside; exit 7"], 20.0)
     seen["exec"] = [done.exit_code, done.output.decode()]
     await engine.stop(SPEC.id, 10.0)

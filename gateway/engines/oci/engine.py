@@ -36,8 +36,9 @@ from gateway.engines.oci.records import Record, Records
 from gateway.engines.oci.rootfs import read_image_file
 from gateway.engines.oci.users import resolve_user
 from gateway.errors import Conflict, Corrupted, FieldgateError, InvalidInput, NotFound, ToolFailed, Unavailable
-from gateway.host import cgroup, mounts, pids
+from gateway.host import cgroup, cgroup_usage, mounts, pids
 from gateway.model.image import Rootfs
+from gateway.model.stats import ContainerStats
 
 log = logging.getLogger(__name__)
 
@@ -234,6 +235,13 @@ class OciEngine:
         # differs from one to the other and from that.
         process = self._records.process_description(container)
         return await self._runtime.exec(container, {**process, "args": list(argv)}, timeout_s)
+
+    async def stats(self, container: str) -> ContainerStats:
+        self._record(container)
+        process = self._records.process(container)
+        if process is None or not process.alive():
+            return ContainerStats()
+        return cgroup_usage.usage(f"{self._group}/{container}")
 
     def logs(self, container: str, *, tail: int, follow: bool) -> AsyncIterator[LogLine]:
         self._record(container)
