@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -17,6 +18,18 @@ from tests.conformance.rootfs import BusyboxImage
 
 LOG_BYTES = 64 << 10
 Scenario = Callable[[Engine], Awaitable[None]]
+Make = Callable[[Path, BusyboxImage], Engine]
+
+ENGINES: Final[dict[str, Make]] = {
+    "crun": lambda run, image: OciEngine(run, image, ["crun"], LOG_BYTES),
+    "runc": lambda run, image: OciEngine(run, image, ["runc"], LOG_BYTES),
+}
+"""How to make each: the parameters of every test that wants an engine."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "make_engine" in metafunc.fixturenames:
+        metafunc.parametrize("make_engine", list(ENGINES), indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -24,11 +37,11 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> BusyboxImage:
     return BusyboxImage(tmp_path_factory.mktemp("image"))
 
 
-@pytest.fixture(params=["crun", "runc"])
+@pytest.fixture
 def make_engine(request: pytest.FixtureRequest, image: BusyboxImage) -> Iterator[Callable[[], Engine]]:
     """Makes engines that share one run directory, as a restarted agent does."""
     directory = Path(tempfile.mkdtemp(prefix="fg-", dir="/run"))
-    yield lambda: OciEngine(directory, image, [request.param], LOG_BYTES)
+    yield lambda: ENGINES[request.param](directory, image)
     shutil.rmtree(directory)
 
 

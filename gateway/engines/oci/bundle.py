@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.engines.base import ContainerSpec
-from gateway.engines.oci.users import User
+from gateway.engines.users import User
 from gateway.errors import InvalidInput
 from gateway.model.image import ImageConfig
 

@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.engines import conmon, logs
 from gateway.engines.base import (
     ContainerExit,
     ContainerSpec,
@@ -29,12 +30,12 @@ from gateway.engines.base import (
     Mount,
     RootfsSource,
 )
-from gateway.engines.oci import bundle, conmon, logs, runtime, seccomp
-from gateway.engines.oci.exits import Exits
+from gateway.engines.exits import Exits
+from gateway.engines.imagefiles import read_image_file
+from gateway.engines.oci import bundle, runtime, seccomp
 from gateway.engines.oci.namespace import MountNamespace
-from gateway.engines.oci.records import Record, Records
-from gateway.engines.oci.rootfs import read_image_file
-from gateway.engines.oci.users import resolve_user
+from gateway.engines.records import Record, Records
+from gateway.engines.users import resolve_user
 from gateway.errors import Conflict, Corrupted, FieldgateError, InvalidInput, NotFound, ToolFailed, Unavailable
 from gateway.host import cgroup, cgroup_usage, mounts, pids
 from gateway.model.image import Rootfs

@@ -1,7 +1,7 @@
 """News of containers that ended: inotify on the directory where conmon writes exit codes. No polling.
 
 conmon writes `ID.XXXXXX` and renames it to `ID`, so a move into the directory is the event; it comes within about two
-milliseconds of the death. A container whose conmon was killed leaves no file: `watch_orphan` waits for its pidfd.
+milliseconds of the death. A container whose conmon was killed leaves no file: `watch` waits for its pidfd.
 """
 
 from __future__ import annotations
