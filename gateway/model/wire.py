@@ -14,16 +14,30 @@ import json
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from gateway.errors import InvalidInput
 
 T = TypeVar("T")
 
+MAX_PATH_CHARS: Final = 200
+"""Of a key that an error names."""
+
 
 def canonical(value: Any) -> bytes:
     """JSON with sorted keys and no spaces, UTF-8: equal values give equal bytes, so it can be hashed and compared."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def is_text(text: str) -> bool:
+    """False for lone surrogates, which the escapes of JSON can smuggle in and UTF-8 cannot carry."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def to_wire(value: Any) -> Any:
@@ -92,6 +106,8 @@ def _scalar_decoder(kind: Any) -> Decoder:
     def decode(value: Any) -> Any:
         given = type(value)
         if given is kind:
+            if given is str and not is_text(value):
+                raise _mismatch("Unicode text", value)
             return value
         if kind is float and given is int:
             return float(value)
@@ -116,6 +132,8 @@ def _union_decoder(members: tuple[Any, ...]) -> Decoder:
 
     def decode(value: Any) -> Any:
         if type(value) in exact or (value is None and types.NoneType in members):
+            if type(value) is str and not is_text(value):
+                raise _mismatch("Unicode text", value)
             return value
         failure = None
         for decoder in decoders:
@@ -185,6 +203,8 @@ def _dataclass_decoder(kind: Any) -> Decoder:
 
 
 def _join(path: str, below: str) -> str:
+    """The key `below` comes from outside: shown, never trusted to be short or to be text."""
+    below = below[:MAX_PATH_CHARS].encode(errors="backslashreplace").decode()
     if not path or not below:
         return path or below
     return path + below if below.startswith("[") else f"{path}.{below}"

@@ -14,7 +14,7 @@ from gateway.errors import InvalidInput, NotFound
 from gateway.field.lines import Lines
 from gateway.field.serial_buses import SerialBuses
 from gateway.model.enrolment import Enrolment
-from gateway.model.names import AUTHORITY, check
+from gateway.model.names import APP, AUTHORITY, check
 from gateway.model.tags import Sample
 from gateway.model.wire import to_wire
 from gateway.outbox.outbox import Outbox
@@ -90,6 +90,7 @@ class Operations:
 
     async def control(self, app: str, action: str) -> None:
         """`stop`, `start` or `restart` one APP."""
+        check(APP, app, "APP")
         if action == "restart":
             self._reconciler.restart(app)
         elif action in ("stop", "start"):
@@ -103,6 +104,7 @@ class Operations:
 
     def logs(self, app: str, service: str, tail: int, follow: bool) -> AsyncIterator[LogLine]:
         """Lines of its newest container, oldest first. NotFound."""
+        check(APP, app, "APP")
         if not 0 <= tail <= MAX_LOG_LINES:
             raise InvalidInput(f"cannot show {tail} lines: 0 to {MAX_LOG_LINES}")
         return self._engine.logs(self._reconciler.container_of(app, service), tail=tail, follow=follow)
@@ -119,6 +121,7 @@ class Operations:
 
     def report(self, app: str) -> dict[str, Any]:
         """One APP. NotFound."""
+        check(APP, app, "APP")
         for report in self._reconciler.reports():
             if report.app == app:
                 wire: dict[str, Any] = to_wire(report)

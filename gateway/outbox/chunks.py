@@ -10,6 +10,7 @@ from typing import Final
 from gateway.errors import InvalidInput
 from gateway.model.batches import MAX_BATCH_BYTES, MAX_BATCH_PLAIN_BYTES, Batch, BatchId, Record, encode_batch
 from gateway.model.tags import Sample, Value, Window
+from gateway.model.wire import is_text
 
 MAX_BATCH_RECORDS: Final = 2000
 """Keeps what one lost message costs, and what one batch takes in memory, small."""
@@ -40,23 +41,12 @@ def check_record(record: Record) -> None:
             raise InvalidInput(f"cannot take {record.tag}: its value is not a finite number")
         if isinstance(value, int) and value.bit_length() > 63:
             raise InvalidInput(f"cannot take {record.tag}: its value is an integer of more than 64 bits")
-        if isinstance(value, str) and not _is_text(value):
+        if isinstance(value, str) and not is_text(value):
             raise InvalidInput(f"cannot take {record.tag}: its value is not Unicode text")
-    if not _is_text(record.unit):
+    if not is_text(record.unit):
         raise InvalidInput(f"cannot take {record.tag}: its unit is not Unicode text")
     if plain_bytes(record) > MAX_RECORD_PLAIN_BYTES:
         raise InvalidInput(f"cannot take {record.tag}: its value or unit is too long")
-
-
-def _is_text(text: str) -> bool:
-    """False for lone surrogates, which JSON input can smuggle in and UTF-8 cannot carry."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def plain_bytes(record: Record) -> int:

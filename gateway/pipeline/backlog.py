@@ -6,7 +6,7 @@ When it is full the oldest records of the longest stream go, and are counted. Us
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from gateway.model.batches import Record
@@ -42,6 +42,10 @@ class Backlog:
         queue.extendleft(reversed(tuple(records)))
         self._size += len(queue) - before
         self._bound()
+
+    def drop(self, records: Sequence[Record]) -> None:
+        """What `take` gave and nobody will ever take: counted."""
+        self.dropped += len(records)
 
     def streams(self) -> list[str]:
         """Those that hold something."""

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from gateway.errors import FieldgateError, NotPermitted, Unavailable
+from gateway.errors import FieldgateError, InvalidInput, NotPermitted, TimedOut, Unavailable
 from gateway.model.app import Grant
 from gateway.model.batches import Record
 from gateway.model.tags import Ingested, Sample
@@ -192,15 +192,28 @@ class Pipeline:
                 continue
 
     async def _store(self) -> bool:
-        """Append what has closed; False when the outbox would not take it, then it stays in the backlog."""
+        """Append what has closed; False when the outbox takes nothing now, then it stays in the backlog.
+
+        What the outbox will never take is dropped and counted, alone: the records around it, and the other streams, are
+        not held up by it.
+        """
         for stream in self._backlog.streams():
-            while records := self._backlog.take(stream, MAX_APPEND_RECORDS):
+            most = MAX_APPEND_RECORDS
+            while records := self._backlog.take(stream, most):
                 try:
                     await self._outbox.append(stream, records)
-                except FieldgateError as failure:
+                except (Unavailable, TimedOut) as failure:
                     self._backlog.put_back(stream, records)
                     log.warning("records wait for the outbox stream=%s cause=%s", stream, failure.message)
                     return False
+                except FieldgateError as failure:
+                    if isinstance(failure, InvalidInput) and len(records) > 1:
+                        self._backlog.put_back(stream, records)
+                        most = len(records) // 2  # until the bad one stands alone
+                        continue
+                    self._backlog.drop(records)
+                    log.error("records refused stream=%s count=%d cause=%s", stream, len(records), failure.message)
+                most = MAX_APPEND_RECORDS
         return True
 
     def _keep(self, owner: Owner, records: Sequence[Record]) -> None:

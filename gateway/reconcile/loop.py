@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from gateway.engines.base import ContainerStatus, Engine
 from gateway.errors import Conflict, FieldgateError, NotFound
 from gateway.lifecycle.queue import NewsQueue
+from gateway.model import names
 from gateway.model.app import Grant
 from gateway.model.desired import Desired
 from gateway.model.reports import AppRemoved, AppReport, Progress
@@ -117,7 +118,11 @@ class Reconciler:
         self._wake.set()
 
     async def purge(self, app: str) -> None:
-        """Remove the volumes of an APP that is gone. Conflict while it is wanted or not yet removed; NotFound."""
+        """Remove the volumes of an APP that is gone. Conflict while it is wanted or not yet removed; NotFound.
+
+        InvalidInput for what is no name of an APP.
+        """
+        names.check(names.APP, app, "APP")  # it becomes a path
         if self._wanted.app(app) is not None or app in self._reports:
             raise Conflict(f"cannot purge {app}: it is still deployed", hint="remove it first")
         directory = self._volumes / app

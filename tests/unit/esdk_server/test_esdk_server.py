@@ -160,6 +160,17 @@ def test_tags_are_published_read_and_followed(tmp_path: Path) -> None:
     serve(tmp_path, scenario)
 
 
+def test_text_that_is_none_is_refused_and_spoils_nothing(tmp_path: Path) -> None:
+    def scenario(gateway: esdk.Gateway, field: Field) -> None:
+        assert gateway.tags.publish([{"tag": "meter/power", "value": 1.5}])
+        for bad in ({"value": "\ud800"}, {"value": 1, "unit": "\ud800"}, {"value": 1, "\ud800": 1}):
+            with pytest.raises(esdk.InvalidInput, match=r"samples\[0\]\.(value|unit|.ud800)"):
+                gateway.tags.publish([{"tag": "meter/name", **bad}])
+        assert [tag["tag"] for tag in gateway.tags.read()] == ["meter/power"]
+
+    serve(tmp_path, scenario)
+
+
 def test_events_end_with_the_container(tmp_path: Path) -> None:
     seen: list[Any] = []
 

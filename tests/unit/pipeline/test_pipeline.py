@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from gateway.lifecycle.queue import NewsQueue
 from gateway.model.app import Deadband, Grant, Rule, Uplink
 from gateway.model.profile import GpioLine
 from gateway.model.tags import Sample, Window
+from gateway.outbox.ledger import MAX_STREAMS
 from gateway.outbox.outbox import Outbox
 from gateway.pipeline.pipeline import Pipeline
 from gateway.tags.table import TagTable
@@ -168,6 +170,39 @@ def test_a_killed_agent_leaves_the_line_and_the_next_one_clears_it_when_the_over
         lines.close(tear_down=False)
 
     asyncio.run(main())
+
+
+def test_what_the_outbox_will_never_take_holds_nothing_up(tmp_path: Path) -> None:
+    async def story(h: House) -> None:
+        samples = [Sample(f"meter/text{n}", "\ud800" if n in (3, 4) else f"t{n}", 1, source=OWNER) for n in range(9)]
+        await h.pipeline.ingest(samples, owner=OWNER, durable=False, key="")
+        h.now_ns += 2 * S
+        h.pipeline.configure({OWNER: GRANT})
+        stored = [r.value for r in await h.stored(7) if isinstance(r, Sample)]
+        assert stored == ["t0", "t1", "t2", "t5", "t6", "t7", "t8"]
+        assert (h.pipeline.status().dropped_records, h.pipeline.status().waiting_records) == (2, 0)
+
+    inside(tmp_path, story)
+
+
+def test_a_stream_that_the_outbox_has_no_room_for_holds_no_other_up(tmp_path: Path) -> None:
+    async def story(h: House) -> None:
+        for number in range(MAX_STREAMS - 1):
+            await h.outbox.append(f"s{number}", [Sample("a", 1, 1)])
+        grants = {name: replace(GRANT, uplink=Uplink(stream, 1.0)) for name, stream in
+                  ((OWNER, "telemetry"), ("early.one", "alarms"))}  # fmt: skip
+        h.pipeline.configure(grants)
+        for owner in grants:
+            await h.pipeline.ingest([Sample("meter/power", 1, 1)], owner=owner, durable=False, key="")
+        h.now_ns += 2 * S
+        h.pipeline.configure(grants)
+        async with asyncio.timeout(5):
+            while h.pipeline.status().dropped_records == 0:
+                await asyncio.sleep(0.01)
+        assert len(await h.outbox.pending("alarms", 0, 10)) == 1
+        assert h.pipeline.status().waiting_records == 0
+
+    inside(tmp_path, story)
 
 
 def test_errors_take_nothing(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import NotFound, NotPermitted
+from gateway.errors import InvalidInput, NotFound, NotPermitted
 from gateway.model.app import App, Condition, Grant, VolumeMount
 from gateway.model.desired import Desired
 from gateway.model.reports import Phase, Rollout
@@ -145,6 +145,20 @@ def test_removed_apps_go_and_their_volumes_stay_until_purged(site: Site) -> None
             assert not (site.paths.volumes / "app").exists()
             with pytest.raises(NotFound):
                 await agent.purge("app")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "app/data"])
+def test_only_the_volumes_of_an_app_are_purged(site: Site, name: str) -> None:
+    async def scenario() -> None:
+        site.desire()
+        (site.paths.volumes / "app" / "data").mkdir(parents=True)
+        async with site.agent() as agent:
+            with pytest.raises(InvalidInput, match="cannot use"):
+                await agent.purge(name)
+        assert (site.paths.volumes / "app" / "data").is_dir()
+        assert site.paths.desired.is_dir()
 
     asyncio.run(scenario())
 
