@@ -22,6 +22,7 @@ from gateway.admin_api.server import AdminServer
 from gateway.cloud_link import CloudLink, LinkPorts
 from gateway.endpoints import Endpoints
 from gateway.engines.oci.engine import OciEngine
+from gateway.engines.oci.options import OciOptions
 from gateway.errors import Conflict, NotFound
 from gateway.esdk_server.ports import Ports
 from gateway.esdk_server.server import EsdkServer
@@ -152,7 +153,8 @@ async def build_control_line(site: Site) -> ControlLine:
     store = ImageStore(paths.images)
     await asyncio.to_thread(store.open)
     puller = Puller(store, profile.architecture, profile.plain_http_registries, profile.reserved_disk_bytes)
-    engine = OciEngine(paths.engine, store, profile.runtimes, site.config.container_log_bytes)
+    options = OciOptions(cache=paths.engine_cache)
+    engine = OciEngine(paths.engine, store, profile.runtimes, site.config.container_log_bytes, options)
     desired, records = DesiredStore(paths.desired), AppRecords(paths.apps)
     desired.load()
     records.load()

@@ -62,6 +62,11 @@ class Paths:
         return self.run / "engine"
 
     @property
+    def engine_cache(self) -> Path:
+        """What the engine has worked out for this kernel and may work out again: nothing is lost with it."""
+        return self.state / "cache"
+
+    @property
     def endpoints(self) -> Path:
         """One directory per container, mounted at /run/esdk inside it."""
         return self.run / "endpoints"

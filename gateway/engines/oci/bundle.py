@@ -5,8 +5,9 @@ Defaults are stricter than Docker's: ten capabilities, no new privileges, masked
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from gateway.engines.base import ContainerSpec
@@ -69,9 +70,14 @@ def process_arguments(spec: ContainerSpec, image: ImageConfig) -> tuple[str, ...
 
 
 def config(
-    spec: ContainerSpec, image: ImageConfig, user: User, seccomp: dict[str, Any] | None, host: HostFacts
+    spec: ContainerSpec,
+    image: ImageConfig,
+    user: User,
+    seccomp: dict[str, Any] | None,
+    host: HostFacts,
+    annotations: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """The complete config.json; the root file system is `rootfs` beside it."""
+    """The complete config.json; the root file system is `rootfs` beside it. `annotations` are for the runtime."""
     capabilities = list(capabilities_of(spec))
     linux: dict[str, Any] = {
         "namespaces": _namespaces(spec, host),
@@ -98,6 +104,7 @@ def config(
         "root": {"path": "rootfs", "readonly": spec.read_only},
         "mounts": [*_system_mounts(spec), *_own_mounts(spec)],
         "linux": linux,
+        "annotations": dict(annotations),
     }
 
 

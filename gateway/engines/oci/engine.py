@@ -32,11 +32,22 @@ from gateway.engines.base import (
 )
 from gateway.engines.exits import Exits
 from gateway.engines.imagefiles import read_image_file
-from gateway.engines.oci import bundle, runtime, seccomp
+from gateway.engines.oci import bundle, runtime
 from gateway.engines.oci.namespace import MountNamespace
+from gateway.engines.oci.options import OciOptions
+from gateway.engines.oci.seccomp_filter import Filters, Told
 from gateway.engines.records import Record, Records
 from gateway.engines.users import resolve_user
-from gateway.errors import Conflict, Corrupted, FieldgateError, InvalidInput, NotFound, ToolFailed, Unavailable
+from gateway.errors import (
+    Conflict,
+    Corrupted,
+    FieldgateError,
+    InvalidInput,
+    NotFound,
+    NotSupported,
+    ToolFailed,
+    Unavailable,
+)
 from gateway.host import cgroup, cgroup_usage, mounts, pids
 from gateway.model.image import Rootfs
 from gateway.model.stats import ContainerStats
@@ -54,11 +65,19 @@ class OciEngine:
 
     name = "oci"
 
-    def __init__(self, run: Path, rootfs: RootfsSource, runtimes: Sequence[str], log_bytes: int) -> None:
+    def __init__(
+        self,
+        run: Path,
+        rootfs: RootfsSource,
+        runtimes: Sequence[str],
+        log_bytes: int,
+        options: OciOptions | None = None,
+    ) -> None:
         self._run = run
         self._rootfs = rootfs
         self._runtimes = tuple(runtimes)
         self._log_bytes = log_bytes
+        self._options = options or OciOptions()
         self._records = Records(run)
         self._exits = Exits(self._records.exits)
         # Several agents may share one machine (tests do): each has its own group.
@@ -84,8 +103,9 @@ class OciEngine:
         return runtime.Runtime(self._runtime_path, self._run / "runtime", self._namespace.prefix)
 
     @cached_property
-    def _seccomp_profile(self) -> dict[str, Any]:
-        return seccomp.load_default()
+    def _filters(self) -> Filters:
+        precompiled = Path(self._runtime_path).name == "crun"
+        return Filters(self._options.cache or self._run / "seccomp", precompiled=precompiled)
 
     async def prepare(self) -> None:
         self._records.prepare()
@@ -111,6 +131,21 @@ class OciEngine:
 
     async def create(self, spec: ContainerSpec) -> None:
         image = self._rootfs.rootfs(spec.image)
+        told = await self._seccomp(spec)
+        try:
+            await self._create(spec, image, told)
+        except (ToolFailed, NotSupported) as failure:
+            if not told.program or "seccomp" not in str(failure):
+                raise
+            self._filters.give_up(failure)
+            await self._create(spec, image, await self._seccomp(spec))
+
+    async def _seccomp(self, spec: ContainerSpec) -> Told:
+        capabilities = bundle.capabilities_of(spec)
+        known = self._filters.known(capabilities)
+        return known if known is not None else await asyncio.to_thread(self._filters.tell, capabilities)
+
+    async def _create(self, spec: ContainerSpec, image: Rootfs, told: Told) -> None:
         try:
             directory = self._records.create(spec)
         except FileExistsError:
@@ -121,13 +156,14 @@ class OciEngine:
                     directory / "rootfs", image.layers, directory / "upper", directory / "work"
                 )
             )
-            (directory / "config.json").write_text(json.dumps(self._config(spec, image, directory)))
+            (directory / "config.json").write_text(json.dumps(self._config(spec, image, directory, told)))
             monitor = conmon.Monitor(
                 spec.id, directory, self._records.exits, self._log_bytes, self._namespace.prefix,
                 self._runtime.path, self._runtime.root, self._monitors_group,
             )  # fmt: skip
             pid = await asyncio.to_thread(conmon.create, monitor)
             self._records.set_process(spec.id, pid)
+            self._filters.check_taken(told, self._runtime.root / spec.id)
         except BaseException as failure:
             await asyncio.shield(self.remove(spec.id))
             if isinstance(failure, OSError):
@@ -137,7 +173,7 @@ class OciEngine:
         if process is not None:
             self._exits.watch(spec.id, process)
 
-    def _config(self, spec: ContainerSpec, image: Rootfs, directory: Path) -> dict[str, Any]:
+    def _config(self, spec: ContainerSpec, image: Rootfs, directory: Path, told: Told) -> dict[str, Any]:
         user = resolve_user(
             spec.user or image.config.user,
             read_image_file(image.layers, "etc/passwd"),
@@ -149,14 +185,9 @@ class OciEngine:
         if spec.host_network:
             files.append(Mount(Path("/etc/resolv.conf").resolve(), "/etc/resolv.conf", read_only=True))
         spec = replace(spec, mounts=(*files, *spec.mounts))
-        system = os.uname()
-        major, minor = system.release.split(".")[:2]
-        rules = seccomp.resolve(
-            self._seccomp_profile, bundle.capabilities_of(spec), system.machine, (int(major), int(minor.split("-")[0]))
-        )
         devices = tuple(_device_node(path) for path in spec.devices)
         host = bundle.HostFacts(self._group, self._mode is cgroup.Mode.V2, devices)
-        return bundle.config(spec, image.config, user, rules, host)
+        return bundle.config(spec, image.config, user, told.section, host, told.annotations)
 
     async def start(self, container: str) -> None:
         self._record(container)

@@ -1,0 +1,12 @@
+"""How a board wants its OCI engine to be: what `agent.py` takes from the firmware profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class OciOptions:
+    cache: Path | None = None
+    """Where compiled seccomp filters outlive a reboot; None: below the run directory, for as long as that lasts."""
