@@ -21,9 +21,9 @@ from gateway import __version__
 from gateway.admin_api.server import AdminServer
 from gateway.cloud_link import CloudLink, LinkPorts
 from gateway.endpoints import Endpoints
-from gateway.engines.oci.engine import OciEngine
-from gateway.engines.oci.options import OciOptions
-from gateway.errors import Conflict, NotFound
+from gateway.engines.base import Engine
+from gateway.engines.router import EngineRouter
+from gateway.errors import Conflict, NotFound, NotSupported
 from gateway.esdk_server.ports import Ports
 from gateway.esdk_server.server import EsdkServer
 from gateway.field.line_commands import LineCommands
@@ -76,7 +76,7 @@ class Site:
 class ControlLine:
     """Cloud or CLI -> kernel, and the report back."""
 
-    engine: OciEngine
+    engine: Engine
     endpoints: Endpoints
     keys: KeyRing
     acceptance: Acceptance
@@ -153,8 +153,7 @@ async def build_control_line(site: Site) -> ControlLine:
     store = ImageStore(paths.images)
     await asyncio.to_thread(store.open)
     puller = Puller(store, profile.architecture, profile.plain_http_registries, profile.reserved_disk_bytes)
-    options = OciOptions(cache=paths.engine_cache)
-    engine = OciEngine(paths.engine, store, profile.runtimes, site.config.container_log_bytes, options)
+    engine = EngineRouter({name: build_engine(name, site, store) for name in profile.engines})
     desired, records = DesiredStore(paths.desired), AppRecords(paths.apps)
     desired.load()
     records.load()
@@ -169,9 +168,23 @@ async def build_control_line(site: Site) -> ControlLine:
     def permitted(accepted: Desired) -> None:  # once at acceptance, again here: the profile may be a newer one
         check_caps(accepted, keys.expected(accepted.authority))
 
-    reconciler = Reconciler(engine, store, executor, desired, records, paths.volumes, memory, news, permitted)
+    reconciler = Reconciler(
+        engine, store, executor, desired, records, paths.volumes, memory, news, permitted, engine.away
+    )
     acceptance = Acceptance(site.border, keys, desired, reconciler.wake)
     return ControlLine(engine, endpoints, keys, acceptance, reconciler)
+
+
+def build_engine(name: str, site: Site, store: ImageStore) -> Engine:
+    """One of the profile's engines; what a board does not use is not imported."""
+    paths, profile, log_bytes = site.paths, site.profile, site.config.container_log_bytes
+    match name:
+        case "oci":
+            from gateway.engines.oci.engine import OciEngine
+            from gateway.engines.oci.options import OciOptions
+
+            return OciEngine(paths.engine, store, profile.runtimes, log_bytes, OciOptions(cache=paths.engine_cache))
+    raise NotSupported(f"cannot use engine {name}: this version does not have it", hint="the profile's engines")
 
 
 async def build_data_line(site: Site, control: ControlLine) -> DataLine:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -66,6 +66,7 @@ TagPattern = Annotated[str, AfterValidator(_tag_pattern)]
 Seconds = Annotated[float, BeforeValidator(seconds)]
 Bytes = Annotated[int, BeforeValidator(size_bytes)]
 Text = Annotated[str, Field(max_length=4096)]
+EngineName = Literal["oci", "docker", "lxc", "simulated"]
 
 
 def faults(found: Sequence[tuple[Path, str]]) -> PydanticCustomError:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from gateway.documents import manifest_forms as forms
 from gateway.documents.checks import (
+    EngineName,
     Model,
     Path,
     PortName,
@@ -87,6 +88,7 @@ class Esdk(Model):
     tags: Tags = Tags()
     system: Annotated[list[Literal["info", "time"]], Field(max_length=2)] = []
     uplink: Uplink | None = None
+    engine: EngineName | None = None
     settings: Annotated[dict[Text, Text], BeforeValidator(forms.text_mapping), Field(max_length=128)] = {}
     rules: Annotated[list[Rule], Field(max_length=64)] = []
 

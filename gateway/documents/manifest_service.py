@@ -149,6 +149,7 @@ class Service(Model):
             host_network=self.network_mode == "host",
             depends_on={other: app.Condition(entry.condition) for other, entry in self.depends_on.items()},
             esdk=self.esdk.build(),
+            engine=self.esdk.engine or "",
             settings=self.esdk.settings,
         )
 

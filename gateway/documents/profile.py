@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from gateway.documents import manifest_forms as forms
-from gateway.documents.checks import AuthorityName, Bytes, Model, Path, PortName, check, faults, must_match
+from gateway.documents.checks import AuthorityName, Bytes, EngineName, Model, Path, PortName, check, faults, must_match
 from gateway.documents.syntax import parse_toml
 from gateway.model import profile
 
@@ -102,6 +102,8 @@ class _Profile(Model):
     reserved_memory_bytes: Bytes = 64 << 20
     reserved_disk_bytes: Bytes = 64 << 20
     runtimes: Annotated[list[Literal["crun", "runc"]], Field(min_length=1, max_length=2)] = ["crun", "runc"]
+    engines: Annotated[list[EngineName], Field(min_length=1, max_length=4)] = ["oci"]
+    docker_socket: Annotated[str, AfterValidator(forms.absolute_path)] = "/var/run/docker.sock"
 
     @model_validator(mode="after")
     def _consistent(self) -> _Profile:
@@ -140,4 +142,6 @@ def parse_profile(text: bytes, name: str = "profile") -> profile.Profile:
         reserved_memory_bytes=document.reserved_memory_bytes,
         reserved_disk_bytes=document.reserved_disk_bytes,
         runtimes=tuple(dict.fromkeys(document.runtimes)),
+        engines=tuple(dict.fromkeys(document.engines)),
+        docker_socket=document.docker_socket,
     )

@@ -1,6 +1,7 @@
 """What an engine is: create, start, stop, watch containers. Knows neither images' sources nor APPs' rollouts.
 
-`reconcile/` drives an engine through this protocol; `agent.py` picks one and hands it its `RootfsSource`.
+`reconcile/` drives the engines of the profile through this protocol, as if they were one (`router.py`); `agent.py`
+makes them and hands them their `RootfsSource`.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class ContainerSpec:
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     host_network: bool = False
+    engine: str = ""
+    """Which engine is to run it; empty: the default one. An engine itself does not look at it."""
 
     @property
     def id(self) -> str:
@@ -67,6 +70,8 @@ class ContainerState(StrEnum):
     CREATED = "created"
     RUNNING = "running"
     EXITED = "exited"
+    UNKNOWN = "unknown"
+    """Its engine does not answer. No engine says so of itself: `router.py` does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,8 @@ class Service:
     """False: a network namespace with nothing but loopback."""
     depends_on: dict[str, Condition] = field(default_factory=dict)
     esdk: Grant = Grant()
+    engine: str = ""
+    """Which of the profile's engines runs it (`x-esdk.engine`); empty: the first one."""
     settings: dict[str, str] = field(default_factory=dict)
     """The APP's own settings (`x-esdk.settings`), readable at `GET /v1/app`."""
 

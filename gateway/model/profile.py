@@ -77,3 +77,7 @@ class Profile:
     reserved_disk_bytes: int = 64 << 20
     runtimes: tuple[str, ...] = ("crun", "runc")
     """OCI runtimes to try, in this order."""
+    engines: tuple[str, ...] = ("oci",)
+    """Engines that APPs may run on; the first is the default."""
+    docker_socket: str = "/var/run/docker.sock"
+    """Of Docker Engine, podman or balenaEngine: whoever answers Docker's API there."""

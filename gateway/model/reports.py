@@ -25,6 +25,8 @@ class Phase(StrEnum):
     """By request, or it ended and its restart policy says no."""
     FAILED = "failed"
     REMOVING = "removing"
+    UNKNOWN = "unknown"
+    """Its engine does not answer; nothing is done about it until it does."""
 
 
 class Rollout(StrEnum):

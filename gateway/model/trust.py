@@ -48,3 +48,5 @@ class Expected:
     """Ports that this board has."""
     gpio: dict[str, bool] = field(default_factory=dict)
     """Lines that this board has; True for an output."""
+    engines: tuple[str, ...] = ("oci",)
+    """That this board runs APPs on."""

@@ -129,6 +129,7 @@ class Executor:
             cap_add=service.cap_add,
             cap_drop=service.cap_drop,
             host_network=service.host_network,
+            engine=service.engine,
         )
 
     def _volume(self, app: str, name: str) -> Path:

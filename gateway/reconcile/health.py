@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.engines.base import ExecResult
-from gateway.errors import FieldgateError
+from gateway.errors import FieldgateError, Unavailable
 from gateway.model.app import HealthCheck
 from gateway.reconcile.view import Health
 
@@ -95,15 +95,21 @@ class HealthWatch:
             async with self._gate:
                 passed, reason = await self._once(container, check)
             before = self._assessments[container]
+            if passed is None:  # nobody asked the APP, so there is nothing to hold against it
+                await asyncio.sleep(before.pause_s(check, time.monotonic() - began))
+                continue
             after = before.after(check, passed, reason, time.monotonic() - began)
             self._assessments[container] = after
             if after.health is not before.health:
                 self._changed()
             await asyncio.sleep(after.pause_s(check, time.monotonic() - began))
 
-    async def _once(self, container: str, check: HealthCheck) -> tuple[bool, str]:
+    async def _once(self, container: str, check: HealthCheck) -> tuple[bool | None, str]:
+        """(passed, why not); None: the engine could not probe."""
         try:
             result = await self._prober.exec(container, check.test, check.timeout_s)
+        except Unavailable as failure:
+            return None, failure.message
         except FieldgateError as failure:
             return False, f"health check: {failure.message}"
         if result.exit_code == 0:

@@ -11,7 +11,7 @@ import logging
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -72,8 +72,9 @@ class Reconciler:
         memory_bytes: tuple[int, int],
         news: NewsQueue[News],
         permitted: Permitted = _anything,
+        away: Callable[[str], str] = lambda engine: "",
     ) -> None:
-        """`memory_bytes`: (RAM of the board, what the profile reserves of it)."""
+        """`memory_bytes`: (RAM of the board, what the profile reserves of it). `away(engine)`: why it is."""
         self._engine = engine
         self._executor = executor
         self._records = records
@@ -86,7 +87,7 @@ class Reconciler:
         self._steps: dict[str, asyncio.Task[None]] = {}
         self._health = HealthWatch(engine, self._wake.set)
         self._wanted = Wanted(desired, records, permitted)
-        self._observer = Observer(self._wanted, records, images, self._health)
+        self._observer = Observer(self._wanted, records, images, self._health, away)
         self._bookkeeping = Bookkeeping(self._wanted, records, images)
         self._reports: dict[str, AppReport] = {}
 
@@ -189,6 +190,8 @@ class Reconciler:
                 self._begin(view, planned.step)
             elif planned.wake_at is not None:
                 wake_at = min(wake_at, planned.wake_at)
+            if view.blind:
+                wake_at = min(wake_at, now + AFTER_ENGINE_FAILURE_S)
         planned_now = {view.name for view in views}
         busy = {s.container for name, r in self._reports.items() if name not in planned_now for s in r.services}
         self._observer.watch_health(views, busy)

@@ -6,7 +6,7 @@ Keeps what the loop remembers of each APP (`memory.py`) and runs the health chec
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -25,7 +25,11 @@ class Images(Protocol):
 
 
 class Observer:
-    def __init__(self, wanted: Wanted, records: AppRecords, images: Images, health: HealthWatch) -> None:
+    def __init__(
+        self, wanted: Wanted, records: AppRecords, images: Images, health: HealthWatch, away: Callable[[str], str]
+    ) -> None:
+        """`away(engine)`: why that engine does not answer, empty when it does."""
+        self._away = away
         self._wanted = wanted
         self._records = records
         self._images = images
@@ -62,6 +66,7 @@ class Observer:
             history=dict(memory.history),
             pull_not_before=memory.pull_not_before,
             pull_error=memory.pull_error,
+            away={s.name: cause for s in (target.services if target else ()) if (cause := self._away(s.engine))},
         )
         return replace(view, missing_images=self._missing_images(view))
 

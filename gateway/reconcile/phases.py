@@ -26,6 +26,8 @@ def standing(view: AppView, service: Service, now: float) -> Standing:
         return Standing(Phase.STOPPED, view.withheld, container)
     if view.stopped:
         return Standing(Phase.STOPPED, "stopped by the operator", container)
+    if service.name in view.away or (container is not None and container.status.state is ContainerState.UNKNOWN):
+        return Standing(Phase.UNKNOWN, view.away.get(service.name, "its engine does not answer"), container)
     if container is None:
         return _absent(view, service, now)
     state = container.status.state

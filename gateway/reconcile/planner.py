@@ -46,9 +46,11 @@ def plan(view: AppView, now: float) -> Plan:
 
 
 def _clear_away(view: AppView) -> Plan | None:
+    """None: nothing is left. What cannot be seen is waited for."""
     for container in view.containers:
-        return _away(view, container)
-    return None
+        if container.status.state is not ContainerState.UNKNOWN:
+            return _away(view, container)
+    return Plan() if view.containers else None
 
 
 def _away(view: AppView, container: ContainerView) -> Plan:
@@ -75,6 +77,8 @@ def _switch(view: AppView, target: App, now: float) -> Plan:
             wake_at.append(wake)
     wanted = {service.name for service in target.services}
     for container in view.stale():
+        if container.status.state is ContainerState.UNKNOWN:
+            continue
         if container.status.service not in wanted or container.status.state is not ContainerState.RUNNING:
             return _away(view, container)
     if view.rolling:
@@ -88,6 +92,8 @@ def _switch(view: AppView, target: App, now: float) -> Plan:
 
 def _service_step(view: AppView, service: Service, now: float) -> tuple[Step | None, float | None]:
     """(step, when to look again) that brings one service closer to running."""
+    if standing(view, service, now).phase is Phase.UNKNOWN:
+        return None, None
     current = view.current(service)
     past = view.past(service.name)
     if current is not None and current.status.state is ContainerState.CREATED:
@@ -106,6 +112,8 @@ def _service_step(view: AppView, service: Service, now: float) -> tuple[Step | N
         return None, None
     for other in view.stale():
         if other.status.service == service.name:
+            if other.status.state is ContainerState.UNKNOWN:
+                return None, None
             if other.status.state is ContainerState.RUNNING:
                 return Stop(other.status.id, service.name, service.stop_grace_period_s, "replaced"), None
             # At once: after a roll-back it would look like one that ended by itself, and stay so.

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gateway.engines.base import ContainerStatus
+from gateway.engines.base import ContainerState, ContainerStatus
 from gateway.model.app import App, Service
 from gateway.model.wire import canonical, to_wire
 
@@ -65,6 +65,13 @@ class AppView:
     history: Mapping[str, ServiceHistory] = field(default_factory=dict)
     pull_not_before: float = 0.0
     pull_error: str = ""
+    away: Mapping[str, str] = field(default_factory=dict)
+    """Services of the target whose engine does not answer -> why. Nothing is known of them and nothing is done."""
+
+    @property
+    def blind(self) -> bool:
+        """Whether some of it cannot be seen now."""
+        return bool(self.away) or any(c.status.state is ContainerState.UNKNOWN for c in self.containers)
 
     def current(self, service: Service) -> ContainerView | None:
         """The newest container that runs exactly this service as the target wants it."""

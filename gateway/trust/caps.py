@@ -18,7 +18,7 @@ ALL = "*"
 def check_caps(desired: Desired, expected: Expected) -> None:
     """NotPermitted names, for every service, what its authority may not grant and the profile key that would allow it.
 
-    NotSupported when all of it is allowed but this board lacks a port or line.
+    NotSupported when all of it is allowed but this board lacks a port, line or engine.
     """
     refused: list[Problem] = []
     lacking: list[Problem] = []
@@ -74,7 +74,10 @@ def _beyond(service: Service, expected: Expected) -> Iterator[tuple[str, str, st
 
 
 def _lacking(service: Service, expected: Expected) -> Iterator[tuple[str, str]]:
-    """(path below the service, message) of every port or line that the board does not have."""
+    """(path below the service, message) of every port, line or engine that the board does not have."""
+    if service.engine and service.engine not in expected.engines:
+        has = ", ".join(expected.engines)
+        yield "x-esdk.engine", f"this board has no engine {service.engine}; its profile's engines are {has}"
     for port in service.esdk.serial:
         if port not in expected.serial:
             yield f"x-esdk.serial.{port}", f"this board has no serial port {port}; it has {_list(expected.serial)}"

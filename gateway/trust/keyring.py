@@ -75,6 +75,7 @@ class KeyRing:
             caps=caps,
             serial=tuple(port.name for port in self._profile.serial),
             gpio={line.name: line.output for line in self._profile.gpio},
+            engines=self._profile.engines,
         )
 
     async def succeed(self, message: bytes, border: KeysBorder) -> bool:

@@ -15,7 +15,7 @@ from gateway.engines.base import (
     ExecResult,
     LogLine,
 )
-from gateway.errors import Conflict, NotFound, ToolFailed
+from gateway.errors import Conflict, NotFound, ToolFailed, Unavailable
 from gateway.lifecycle.queue import NewsQueue
 from gateway.model.stats import ContainerStats
 
@@ -32,6 +32,8 @@ class Machine:
     broken: Callable[[ContainerSpec], bool] = lambda spec: False
     """Cannot be started."""
     engines: list[MemoryEngine] = field(default_factory=list)
+    away: str = ""
+    """Why no engine of it answers, as a daemon that is gone."""
 
     def crash(self, container: str, code: int = 1) -> None:
         """The main process ends by itself."""
@@ -54,9 +56,10 @@ class MemoryEngine:
         machine.engines = [self]
 
     async def prepare(self) -> None:
-        pass
+        self._answer()
 
     async def create(self, spec: ContainerSpec) -> None:
+        self._answer()
         if spec.id in self.machine.specs:
             raise Conflict(f"cannot create container {spec.id}: its id was used before")
         self.machine.history.append(f"create {spec.id}")
@@ -87,6 +90,7 @@ class MemoryEngine:
             self.machine.history.append(f"remove {container}")
 
     async def list(self) -> Sequence[ContainerStatus]:
+        self._answer()
         return list(self.machine.statuses.values())
 
     async def exec(self, container: str, argv: Sequence[str], timeout_s: float) -> ExecResult:
@@ -113,7 +117,12 @@ class MemoryEngine:
             await self.remove(container)
         self.news.close()
 
+    def _answer(self) -> None:
+        if self.machine.away:
+            raise Unavailable(self.machine.away)
+
     def _status(self, container: str) -> ContainerStatus:
+        self._answer()
         if container not in self.machine.statuses:
             raise NotFound(f"cannot find container {container}")
         return self.machine.statuses[container]

@@ -47,6 +47,7 @@ services:
       gpio: {{DI1: read, DO1: write}}
       tags: {{publish: ["meter/#"], read: ["env/+"]}}
       system: [info, time]
+      engine: docker
       uplink: {{class: energy, window: 2s, deadband: {{"meter/#": {{absolute: 5, percent: 1.5, max_silence: 1m}}}}}}
       rules:
         - {{name: over, when: {{tag: meter/power, above: 3000, hysteresis: 100}}, set: {{DO1: 1}}}}
@@ -92,6 +93,7 @@ def test_every_supported_key() -> None:
             uplink=app.Uplink("energy", 2.0, {"meter/#": app.Deadband(5.0, 1.5, 60.0)}),
             rules=(app.Rule("over", "meter/power", "DO1", 1, above=3000.0, hysteresis=100.0),),
         ),
+        engine="docker",
         settings={"address": "7", "verbose": "true"},
     )
     assert parsed.service("store").host_network
@@ -196,6 +198,7 @@ R = "services.reader"
         ({"x_esdk": {"gpio": {"DO1": "toggle"}}}, "x-esdk.gpio.DO1", "must be 'read' or 'write'"),
         ({"x_esdk": {"tags": {"publish": ["a/#/b"]}}}, "x-esdk.tags.publish[0]", "is not a tag pattern"),
         ({"x_esdk": {"system": ["reboot"]}}, "x-esdk.system[0]", "must be 'info' or 'time'"),
+        ({"x_esdk": {"engine": "qemu"}}, "x-esdk.engine", "must be 'oci', 'docker', 'lxc' or 'simulated'"),
         ({"x_esdk": {"uplink": {"window": "10ms"}}}, "x-esdk.uplink.window", "between 100ms and 1h"),
         ({"x_esdk": {"uplink": {"class": "A"}}}, "x-esdk.uplink.class", "must match"),
         ({"x_esdk": {"uplink": {"budget": "5M/day"}}}, "x-esdk.uplink.budget", "not supported yet"),

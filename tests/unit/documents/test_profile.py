@@ -35,6 +35,12 @@ def test_the_developers_machine() -> None:
     assert profile.authorities["local"].key_files == ("identity/local.pub",)
 
 
+def test_engines_in_their_order() -> None:
+    assert parse_profile(BASE.encode()).engines == ("oci",)
+    profile = parse_profile((BASE + "engines = ['docker', 'oci', 'docker']\ndocker_socket = '/run/x.sock'").encode())
+    assert (profile.engines, profile.docker_socket) == (("docker", "oci"), "/run/x.sock")
+
+
 BASE = 'name = "b"\narchitecture = "arm64"\n'
 
 
@@ -46,6 +52,9 @@ BASE = 'name = "b"\narchitecture = "arm64"\n'
         (BASE.replace("arm64", "z80"), "architecture"),
         (BASE + "reserved_memory_bytes = 'much'", "reserved_memory_bytes"),
         (BASE + "runtimes = []", "runtimes"),
+        (BASE + "engines = []", "engines"),
+        (BASE + "engines = ['oci', 'qemu']", "engines[1]"),
+        (BASE + "docker_socket = 'docker.sock'", "docker_socket"),
         (BASE + "[serial.A]\ndevice = '../x'", "serial.A.device"),
         (BASE + "[serial.A]\ndevice = 'a'\n[serial.B]\ndevice = 'a'", "serial.B.device"),
         (BASE + "[serial.A]\ndevice = 'a'\nparity = 'mark'", "serial.A.parity"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.endpoints import Endpoints
+from gateway.engines.router import EngineRouter
 from gateway.errors import Unavailable
 from gateway.images.puller import PullProgress
 from gateway.lifecycle.queue import NewsQueue
@@ -82,7 +83,8 @@ class Site:
     async def agent(self, permitted: Callable[[Desired], None] = lambda desired: None) -> AsyncIterator[Reconciler]:
         """An agent from its start to its sudden end. `permitted` is what its profile says."""
         self.paths.prepare()
-        engine, endpoints = MemoryEngine(self.machine), Endpoints(self.paths.endpoints)
+        engine, endpoints = EngineRouter({"memory": MemoryEngine(self.machine)}), Endpoints(self.paths.endpoints)
+        await engine.prepare()
         desired, records = DesiredStore(self.paths.desired), AppRecords(self.paths.apps)
         desired.load()
         records.load()
@@ -90,8 +92,9 @@ class Site:
         news: NewsQueue[News] = NewsQueue(10_000)
         executor = Executor(engine, self.images, endpoints, records, self.paths.volumes, news.put)
         reconciler = Reconciler(
-            engine, self.images, executor, desired, records, self.paths.volumes, (1 << 30, 1 << 20), news, permitted
-        )
+            engine, self.images, executor, desired, records, self.paths.volumes, (1 << 30, 1 << 20), news, permitted,
+            engine.away,
+        )  # fmt: skip
         task = asyncio.create_task(reconciler.run())
         try:
             yield reconciler

@@ -85,6 +85,16 @@ def test_what_the_board_lacks(grant: Grant, path: str, cause: str) -> None:
     assert (problem.path, cause in problem.message) == (f"apps.meter.services.reader.{path}", True)
 
 
+def test_an_engine_that_the_profile_does_not_list() -> None:
+    with pytest.raises(NotSupported) as caught:
+        check(desired(engine="docker"))
+    (problem,) = caught.value.problems
+    assert problem.path == "apps.meter.services.reader.x-esdk.engine"
+    assert problem.message == "this board has no engine docker; its profile's engines are oci"
+    check_caps(desired(engine="docker"), dataclasses.replace(EXPECTED, engines=("oci", "docker")))
+    check(desired(engine=""))
+
+
 def test_both_at_once() -> None:
     with pytest.raises(NotPermitted, match="3 problems"):
         check(desired(esdk=Grant(serial=("RS485-1", "COM1")), host_network=True))
