@@ -7,7 +7,7 @@ an authority may grant is not judged here but in `trust/caps.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from pydantic import Field
@@ -95,6 +95,15 @@ def _check_addressee(document: _Desired, expected: Expected) -> None:
             raise InvalidInput(f"cannot accept {_WHAT}: it is for {what} {named}, this is {own}")
 
 
+def _clashing_ports(app: App, others: Sequence[App]) -> Iterator[Problem]:
+    for service in app.services:
+        for port in service.network.ports if service.network else ():
+            for other in others:
+                if any(port.clashes(theirs) for s in other.services if s.network for theirs in s.network.ports):
+                    path = f"apps.{app.name}.services.{service.name}.ports"
+                    yield Problem(path, f"{port} is published by {other.name} already")
+
+
 def _build(document: _Desired) -> Desired:
     apps: list[App] = []
     problems: list[Problem] = []
@@ -109,6 +118,7 @@ def _build(document: _Desired) -> Desired:
             continue
         if app.name != entry.name:
             problems.append(Problem(f"apps.{entry.name}.name", f"must be {entry.name}, is {app.name}"))
+        problems.extend(_clashing_ports(app, apps))
         apps.append(app)
     if problems:
         raise reject(_WHAT, problems)

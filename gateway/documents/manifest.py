@@ -20,7 +20,7 @@ from gateway.documents.manifest_service import Service, image_reference
 from gateway.documents.syntax import check_values, refused
 from gateway.documents.yaml_syntax import parse_yaml
 from gateway.errors import InvalidInput, Problem
-from gateway.model import app
+from gateway.model import app, network
 from gateway.model.image import Reference
 
 MAX_MANIFEST_BYTES: Final = 256 << 10
@@ -48,7 +48,7 @@ class Manifest(Model):
 
     @model_validator(mode="after")
     def _refers_to_what_exists(self) -> Manifest:
-        if found := [*self._undeclared_volumes(), *self._bad_dependencies()]:
+        if found := [*self._undeclared_volumes(), *self._bad_dependencies(), *self._clashing_ports()]:
             raise faults(found)
         return self
 
@@ -69,6 +69,16 @@ class Manifest(Model):
                     yield path, f"{other} has no healthcheck: it would be waited for for ever"
                 elif name in self._needed_by(other):
                     yield path, f"{other} itself depends on {name}"
+
+    def _clashing_ports(self) -> Iterator[tuple[Path, str]]:
+        seen: list[tuple[str, network.PublishedPort]] = []
+        for name, service in self.services.items():
+            for index, port in enumerate(service.ports):
+                built = port.build()
+                for owner, other in seen:
+                    if built.clashes(other) and (owner, other) != (name, built):
+                        yield ("services", name, "ports", index), f"{built} is published by {owner} already"
+                seen.append((name, built))
 
     def _has_health(self, name: str) -> bool:
         health = self.services[name].healthcheck

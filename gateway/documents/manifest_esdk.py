@@ -21,6 +21,7 @@ from gateway.documents.checks import (
     faults,
     named,
 )
+from gateway.documents.manifest_network import EsdkNetwork
 from gateway.model import app, names
 
 RuleName = Annotated[str, named(re.compile(r"[a-z0-9][a-z0-9_-]{0,62}"))]
@@ -89,6 +90,7 @@ class Esdk(Model):
     system: Annotated[list[Literal["info", "time"]], Field(max_length=2)] = []
     uplink: Uplink | None = None
     engine: EngineName | None = None
+    network: EsdkNetwork = EsdkNetwork()
     settings: Annotated[dict[Text, Text], BeforeValidator(forms.text_mapping), Field(max_length=128)] = {}
     rules: Annotated[list[Rule], Field(max_length=64)] = []
 

@@ -10,16 +10,16 @@ from typing import Final
 NOT_YET: Final = "not supported yet"
 
 REFUSED: Final[dict[str, str]] = {
-    "networks": f"{NOT_YET}: a service has loopback only, or the gateway's own network (network_mode: host)",
+    "networks": "every service has a network of its own: use ports, expose and x-esdk.network",
     "secrets": f"{NOT_YET}: use x-esdk.settings for what is not secret",
     "configs": f"{NOT_YET}: use x-esdk.settings, or put the file into the image",
     "include": "the gateway has only this one file: put everything into it",
     "services.*.build": "the gateway does not build: `deploy` replaces it by the pinned image",
-    "services.*.ports": f"{NOT_YET}: APPs talk to the gateway through their eSDK socket, not through ports",
-    "services.*.expose": f"{NOT_YET}: a service has no network of its own",
-    "services.*.networks": f"{NOT_YET}: use network_mode: none or host",
-    "services.*.extra_hosts": f"{NOT_YET}: a service has no network of its own",
-    "services.*.dns": f"{NOT_YET}: a service has no network of its own",
+    "services.*.networks": "every service has a network of its own: use ports, expose and x-esdk.network",
+    "services.*.links": "services of one APP know each other by name; x-esdk.network.reach opens other APPs",
+    "services.*.dns_search": f"{NOT_YET}: write full names",
+    "services.*.dns_opt": f"{NOT_YET}",
+    "services.*.mac_address": "never supported: services have no network segment in common",
     "services.*.hostname": f"{NOT_YET}: the host name is the service's name",
     "services.*.secrets": f"{NOT_YET}: use x-esdk.settings for what is not secret",
     "services.*.configs": f"{NOT_YET}: use x-esdk.settings, or put the file into the image",

@@ -10,9 +10,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from gateway.documents import manifest_forms as forms
 from gateway.documents.checks import AppName, Model, Path, Seconds, Text, faults
 from gateway.documents.manifest_esdk import Esdk
+from gateway.documents.manifest_network import DnsList, ExposeList, Hosts, PortList, parse_each
 from gateway.documents.manifest_parts import Dependency, Deploy, HealthCheck, Tmpfs, TmpfsOptions, Volume
 from gateway.errors import InvalidInput
-from gateway.model import app
+from gateway.model import app, network
 from gateway.model.image import Reference
 
 _USER: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?")
@@ -59,7 +60,11 @@ class Service(Model):
     devices: Annotated[list[Device], Field(max_length=64)] = []
     cap_add: Annotated[list[Capability], Field(max_length=64)] = []
     cap_drop: Annotated[list[Capability], Field(max_length=64)] = []
-    network_mode: Literal["none", "host"] = "none"
+    network_mode: Literal["none", "host"] | None = None
+    ports: PortList = []
+    expose: ExposeList = []
+    dns: DnsList = []
+    extra_hosts: Hosts = {}
     depends_on: Annotated[dict[AppName, Dependency], BeforeValidator(forms.dependencies), Field(max_length=32)] = {}
     esdk: Annotated[Esdk, Field(alias="x-esdk")] = Esdk()
 
@@ -122,6 +127,33 @@ class Service(Model):
             raise faults(found)
         return self
 
+    @model_validator(mode="after")
+    def _own_network(self) -> Service:
+        """What concerns a network of its own needs one; and all of it can be read."""
+        concerned = {
+            ("ports",): self.ports, ("expose",): self.expose, ("dns",): self.dns, ("extra_hosts",): self.extra_hosts,
+            ("x-esdk", "network", "egress"): self.esdk.network.egress,
+            ("x-esdk", "network", "reach"): self.esdk.network.reach,
+        }  # fmt: skip
+        if self.network_mode is not None and (used := [path for path, value in concerned.items() if value]):
+            reason = f"needs a network of its own: leave network_mode: {self.network_mode} out"
+            raise faults([(path, reason) for path in used])
+        self.build_network()
+        return self
+
+    def build_network(self) -> network.Network | None:
+        if self.network_mode is not None:
+            return None
+        own = self.esdk.network
+        return network.Network(
+            ports=tuple(dict.fromkeys(port.build() for port in self.ports)),
+            expose=parse_each(self.expose, network.parse_ports, ("expose",)),
+            egress=parse_each(own.egress, network.parse_destination, ("x-esdk", "network", "egress")),
+            reach=parse_each(own.reach, network.parse_reach, ("x-esdk", "network", "reach")),
+            dns=tuple(dict.fromkeys(self.dns)),
+            extra_hosts=self.extra_hosts,
+        )
+
     def build_service(self, name: str) -> app.Service:
         limits = self.deploy.resources.limits
         return app.Service(
@@ -147,6 +179,7 @@ class Service(Model):
             cap_add=tuple(dict.fromkeys(self.cap_add)),
             cap_drop=tuple(dict.fromkeys(self.cap_drop)),
             host_network=self.network_mode == "host",
+            network=self.build_network(),
             depends_on={other: app.Condition(entry.condition) for other, entry in self.depends_on.items()},
             esdk=self.esdk.build(),
             engine=self.esdk.engine or "",

@@ -11,10 +11,12 @@ from gateway.documents import manifest_forms as forms
 from gateway.documents.checks import AuthorityName, Bytes, EngineName, Model, Path, PortName, check, faults, must_match
 from gateway.documents.syntax import parse_toml
 from gateway.model import profile
+from gateway.model.network import network_of, parse_destination, parse_ports
 
 MAX_PROFILE_BYTES: Final = 64 << 10
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _SIMULATED: Final = "simulated:"
+_RANGE: Final = profile.NetworkRange()
 
 
 def _location(text: str) -> str:
@@ -28,6 +30,27 @@ def _chip(text: str) -> str:
     if not text.startswith(("/dev/", _SIMULATED)):
         raise ValueError(f"{text[:80]!a} must be a path below /dev, or simulated:SOCKET")
     return _SIMULATED + _location(text.removeprefix(_SIMULATED)) if text.startswith(_SIMULATED) else _location(text)
+
+
+def _ports(text: str) -> str:
+    if text != "*":
+        parse_ports(text)
+    return text
+
+
+def _destination(text: str) -> str:
+    if text != "*":
+        parse_destination(text)
+    return text
+
+
+def _range(text: str, version: int) -> str:
+    """A network of that version with room for APPs: IPv4 /8 to /24, IPv6 /48 to /64."""
+    network = network_of(text)
+    shortest, longest = (8, 24) if version == 4 else (48, 64)
+    if network is None or network.version != version or not shortest <= network.prefixlen <= longest:
+        raise ValueError(f"{text[:80]!a} must be an IPv{version} network from /{shortest} to /{longest}")
+    return str(network)
 
 
 def _all_or_capability(text: str) -> str:
@@ -76,6 +99,8 @@ class Authority(Model):
     binds: Names = []
     capabilities: Annotated[list[Capability], Field(max_length=64)] = []
     host_network: bool = False
+    ports: Annotated[list[Annotated[str, AfterValidator(_ports)]], Field(max_length=64)] = []
+    egress: Annotated[list[Annotated[str, AfterValidator(_destination)]], Field(max_length=64)] = []
     memory_bytes: Bytes | None = None
     key_files: Annotated[list[Location], Field(max_length=16)] = []
 
@@ -87,9 +112,19 @@ class Authority(Model):
             binds=tuple(self.binds),
             capabilities=tuple(self.capabilities),
             host_network=self.host_network,
+            ports=tuple(self.ports),
+            egress=tuple(self.egress),
             memory_bytes=self.memory_bytes,
             key_files=tuple(self.key_files),
         )
+
+
+class Network(Model):
+    ipv4: Annotated[str, AfterValidator(lambda text: _range(text, 4))] = _RANGE.ipv4
+    ipv6: Annotated[str, AfterValidator(lambda text: _range(text, 6) if text else "")] = _RANGE.ipv6
+
+    def build(self) -> profile.NetworkRange:
+        return profile.NetworkRange(self.ipv4, self.ipv6)
 
 
 class _Profile(Model):
@@ -101,6 +136,7 @@ class _Profile(Model):
     plain_http_registries: Names = []
     reserved_memory_bytes: Bytes = 64 << 20
     reserved_disk_bytes: Bytes = 64 << 20
+    network: Network = Network()
     runtimes: Annotated[list[Literal["crun", "runc"]], Field(min_length=1, max_length=2)] = ["crun", "runc"]
     engines: Annotated[list[EngineName], Field(min_length=1, max_length=4)] = ["oci"]
     docker_socket: Annotated[str, AfterValidator(forms.absolute_path)] = "/var/run/docker.sock"
@@ -144,4 +180,5 @@ def parse_profile(text: bytes, name: str = "profile") -> profile.Profile:
         runtimes=tuple(dict.fromkeys(document.runtimes)),
         engines=tuple(dict.fromkeys(document.engines)),
         docker_socket=document.docker_socket,
+        network=document.network.build(),
     )

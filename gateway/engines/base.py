@@ -14,6 +14,7 @@ from typing import Protocol
 
 from gateway.model.app import Limits, TmpfsMount
 from gateway.model.image import Rootfs
+from gateway.model.network import Network
 from gateway.model.stats import ContainerStats
 
 
@@ -55,6 +56,10 @@ class ContainerSpec:
     host_network: bool = False
     engine: str = ""
     """Which engine is to run it; empty: the default one. An engine itself does not look at it."""
+    network: Network | None = None
+    """A routed network of its own (`NetworkPort`). None: loopback only, or the host's with `host_network`."""
+    siblings: tuple[str, ...] = ()
+    """The other services of the APP that have a network, too: it knows them by name."""
 
     @property
     def id(self) -> str:
@@ -123,6 +128,32 @@ class RootfsSource(Protocol):
 
     def rootfs(self, image: str) -> Rootfs:
         """NotFound when it is not (completely) in the store."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """The network that was made for a service: the same for all its generations, and after a crash still there."""
+
+    namespace: Path
+    """The pinned network namespace (a bind mount of an nsfs file in the agent's mount namespace)."""
+    hosts: Path
+    """To be /etc/hosts in the container; rewritten in place."""
+    resolv_conf: Path
+    """To be /etc/resolv.conf in the container."""
+
+
+class NetworkPort(Protocol):
+    """Where an engine gets the network of a container with `spec.network` from (`network/`).
+
+    An engine never gives one back: what no container and no wanted service needs is removed behind its back.
+    """
+
+    async def attach(self, spec: ContainerSpec) -> Attachment:
+        """Make it, or find it as it is, or change it to what `spec` wants now.
+
+        Conflict: a published port is taken. NotSupported: this kernel cannot. Unavailable, ToolFailed, TimedOut.
+        """
         ...
 
 

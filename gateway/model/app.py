@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from gateway.model.network import Network
 from gateway.model.wire import canonical, to_wire
 
 
@@ -156,7 +157,9 @@ class Service:
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     host_network: bool = False
-    """False: a network namespace with nothing but loopback."""
+    """The gateway's own network; `network` is then None."""
+    network: Network | None = Network()
+    """None: a network namespace with nothing but loopback, or the gateway's."""
     depends_on: dict[str, Condition] = field(default_factory=dict)
     esdk: Grant = Grant()
     engine: str = ""

@@ -53,11 +53,24 @@ class AuthorityCaps:
     binds: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
     host_network: bool = False
+    ports: tuple[str, ...] = ()
+    """Ports of the gateway that its APPs may publish: `8080`, `8000-8099`, `5353/udp`."""
+    egress: tuple[str, ...] = ()
+    """Destinations that its APPs may reach (`model/network.py`)."""
     memory_bytes: int | None = None
     """The most that one service may ask for."""
     key_files: tuple[str, ...] = ()
     """Public keys of this authority on the box itself; a path that is not absolute lies below the state directory. An
     authority that has any is not signed for by the keys document."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRange:
+    """Where the addresses of the APPs come from. Nothing outside ever sees them."""
+
+    ipv4: str = "10.99.0.0/16"
+    ipv6: str = "fd67:7761:7900::/64"
+    """Empty: the APPs have no IPv6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +94,4 @@ class Profile:
     """Engines that APPs may run on; the first is the default."""
     docker_socket: str = "/var/run/docker.sock"
     """Of Docker Engine, podman or balenaEngine: whoever answers Docker's API there."""
+    network: NetworkRange = NetworkRange()

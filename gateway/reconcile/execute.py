@@ -130,6 +130,8 @@ class Executor:
             cap_drop=service.cap_drop,
             host_network=service.host_network,
             engine=service.engine,
+            network=service.network,
+            siblings=tuple(s.name for s in app.services if s.network is not None and s.name != service.name),
         )
 
     def _volume(self, app: str, name: str) -> Path:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from gateway.errors import NotPermitted, NotSupported, Problem
 from gateway.model.app import Service
 from gateway.model.desired import Desired
+from gateway.model.network import Destination, Ports, parse_destination, parse_ports
+from gateway.model.profile import AuthorityCaps
 from gateway.model.trust import Expected
 
 ALL = "*"
@@ -66,11 +68,25 @@ def _beyond(service: Service, expected: Expected) -> Iterator[tuple[str, str, st
             yield f"cap_add.{capability}", f"capability {capability}", "capabilities"
     if service.host_network and not caps.host_network:
         yield "network_mode", "the gateway's network", "host_network"
+    yield from _beyond_network(service, caps)
     if caps.memory_bytes is not None:
         wanted = service.limits.memory_bytes
         if wanted is None or wanted > caps.memory_bytes:
             amount = "memory without a limit" if wanted is None else f"{wanted} bytes of memory"
             yield "deploy.resources.limits.memory", f"{amount} (at most {caps.memory_bytes})", "memory_bytes"
+
+
+def _beyond_network(service: Service, caps: AuthorityCaps) -> Iterator[tuple[str, str, str]]:
+    if service.network is None:
+        return
+    for port in service.network.ports:
+        allowed = (entry == ALL or parse_ports(entry).covers(port.published, port.protocol) for entry in caps.ports)
+        if not any(allowed):
+            yield f"ports.{port}", f"port {port} of the gateway", "ports"
+    asked = [Destination(server, Ports(53, 53, "udp")) for server in service.network.dns]
+    for wanted in (*service.network.egress, *asked):
+        if not any(entry == ALL or parse_destination(entry).covers(wanted) for entry in caps.egress):
+            yield f"x-esdk.network.egress.{wanted}", f"destination {wanted}", "egress"
 
 
 def _lacking(service: Service, expected: Expected) -> Iterator[tuple[str, str]]:

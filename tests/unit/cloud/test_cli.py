@@ -16,7 +16,7 @@ name: meter-reader
 services:
   reader:
     image: registry.example/apps/meter-reader:1.0
-    ports: ["80:80"]
+    sysctls: ["a=1"]
     x-esdk: {gpio: {DO1: toggle}}
 """
 
@@ -29,7 +29,7 @@ def test_a_bad_file_is_refused_with_all_its_faults_before_anything_is_asked(
     assert main(["deploy", "--state", str(tmp_path), "--gateway", "gw-1", str(file)]) == 65
     said = capsys.readouterr().err
     assert "2 problems" in said
-    assert "services.reader.ports" in said
+    assert "services.reader.sysctls" in said
     assert "services.reader.x-esdk.gpio.DO1" in said
 
 

@@ -57,8 +57,11 @@ def test_every_change_is_a_revision_that_the_gateway_accepts(tmp_path: Path) -> 
 def test_what_a_gateway_would_refuse_is_never_signed(tmp_path: Path) -> None:
     with opened(tmp_path) as site:
         with pytest.raises(InvalidInput, match="2 problems") as caught:
-            site.deployments.put(GATEWAY, APP, manifest(ports=["80:80"], image="registry.example/a:1"))
-        assert {problem.path for problem in caught.value.problems} == {"services.reader.ports", "services.reader.image"}
+            site.deployments.put(GATEWAY, APP, manifest(sysctls=["a=1"], image="registry.example/a:1"))
+        assert {problem.path for problem in caught.value.problems} == {
+            "services.reader.sysctls",
+            "services.reader.image",
+        }
         with pytest.raises(InvalidInput, match="is of APP"):
             site.deployments.put(GATEWAY, "other", MANIFEST)
         with pytest.raises(NotFound, match="not enrolled"):

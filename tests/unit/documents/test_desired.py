@@ -86,8 +86,8 @@ def payload(**change: Any) -> dict[str, Any]:
         ({"apps": [{"name": "a", "compose": samples.MANIFEST}]}, "apps.a.name"),
         ({"apps": [{"name": "meter-reader", "compose": samples.MANIFEST}] * 2}, "apps.meter-reader"),
         (
-            {"apps": [{"name": "meter-reader", "compose": samples.manifest(ports=["1:1"])}]},
-            "apps.meter-reader.services.reader.ports",
+            {"apps": [{"name": "meter-reader", "compose": samples.manifest(sysctls=["a=1"])}]},
+            "apps.meter-reader.services.reader.sysctls",
         ),
         (
             {"apps": [{"name": "meter-reader", "compose": samples.manifest(build=".", image="r.example/x:1")}]},
@@ -113,7 +113,7 @@ def test_the_name_is_taken_from_the_entry_where_compose_has_none() -> None:
 
 def test_what_no_gateway_would_take_is_not_signed() -> None:
     with pytest.raises(InvalidInput):
-        encode_desired("gw-1", "inc-1", "cloud", 1, {"meter-reader": samples.manifest(ports=[])})
+        encode_desired("gw-1", "inc-1", "cloud", 1, {"meter-reader": samples.manifest(sysctls=[])})
     with pytest.raises(InvalidInput, match="are more than"):
         sign_desired(b"x" * (1 << 20), [KEY])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from gateway.documents import manifest, manifest_esdk, manifest_service, profile
+from gateway.documents import manifest, manifest_esdk, manifest_network, manifest_service, profile
 from gateway.documents.manifest_refused import REFUSED
 from tests.unit.documents import samples
 
@@ -17,7 +17,9 @@ MANIFEST = (DOCS / "app-manifest.md").read_text()
 PROFILE = (DOCS / "firmware-profile.md").read_text()
 
 
-@pytest.mark.parametrize("model", [manifest.Manifest, manifest_service.Service, manifest_esdk.Esdk])
+@pytest.mark.parametrize(
+    "model", [manifest.Manifest, manifest_service.Service, manifest_esdk.Esdk, manifest_network.EsdkNetwork]
+)
 def test_every_key_of_the_manifest_has_a_line(model: type[BaseModel]) -> None:
     for name, field in model.model_fields.items():
         assert f"\n| `{field.alias or name}` |" in MANIFEST
@@ -28,7 +30,7 @@ def test_every_refusal_is_in_the_table() -> None:
         assert f"\n| `{key}` | {reason} |" in MANIFEST
 
 
-@pytest.mark.parametrize("model", [profile.SerialPort, profile.GpioLine, profile.Authority])
+@pytest.mark.parametrize("model", [profile.SerialPort, profile.GpioLine, profile.Authority, profile.Network])
 def test_every_key_of_the_profile_has_a_line(model: type[BaseModel]) -> None:
     for name in model.model_fields:
         assert f"\n| `{name}` |" in PROFILE

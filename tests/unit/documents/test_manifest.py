@@ -94,6 +94,7 @@ def test_every_supported_key() -> None:
             rules=(app.Rule("over", "meter/power", "DO1", 1, above=3000.0, hysteresis=100.0),),
         ),
         engine="docker",
+        network=None,
         settings={"address": "7", "verbose": "true"},
     )
     assert parsed.service("store").host_network
@@ -135,7 +136,7 @@ R = "services.reader"
 @pytest.mark.parametrize(
     ("service", "path", "cause"),
     [
-        ({"ports": ["80:80"]}, "ports", "not supported yet"),
+        ({"sysctls": ["a=1"]}, "sysctls", "not supported yet"),
         ({"privileged": True}, "privileged", "never supported"),
         ({"frobnicate": 1}, "frobnicate", "this key is not supported"),
         ({"deploy": {"replicas": 2}}, "deploy.replicas", "one container per service"),
@@ -237,12 +238,12 @@ def test_a_rule_acts_with_its_services_grant_and_no_more(rule: dict[str, Any], p
 
 
 def test_all_faults_at_once() -> None:
-    document = samples.manifest(ports=[1], privileged=True, image="x", restart="maybe", environment={"A": None})
+    document = samples.manifest(sysctls=[1], privileged=True, image="x", restart="maybe", environment={"A": None})
     document |= {"networks": {}, "name": "NO"}
     document["services"]["other"] = {"volumes": ["/x"], "command": ["$a"]}
     assert sorted(refused(document)) == [
         "name", "networks", "services.other.command[0]", "services.other.image", "services.other.volumes[0]",
-        f"{R}.environment.A", f"{R}.image", f"{R}.ports", f"{R}.privileged", f"{R}.restart",
+        f"{R}.environment.A", f"{R}.image", f"{R}.privileged", f"{R}.restart", f"{R}.sysctls",
     ]  # fmt: skip
 
 
@@ -260,7 +261,7 @@ def test_bad_documents(document: Any, path: str) -> None:
 
 
 def test_paths_begin_where_the_manifest_stands() -> None:
-    assert list(refused(samples.manifest(ports=[]), at=("apps", "x"))) == [f"apps.x.{R}.ports"]
+    assert list(refused(samples.manifest(sysctls=[]), at=("apps", "x"))) == [f"apps.x.{R}.sysctls"]
 
 
 def test_pin_makes_of_a_developers_file_what_a_gateway_accepts() -> None:

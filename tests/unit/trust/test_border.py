@@ -89,7 +89,7 @@ def test_refusals_arrive_as_the_worker_meant_them(
 
 
 def test_all_problems_of_a_manifest_arrive(tmp_path: Path) -> None:
-    bad = samples.manifest(ports=["1:1"], privileged=True)
+    bad = samples.manifest(sysctls=["a=1"], privileged=True)
     payload = canonical({
         "gateway": "gw-1", "incarnation": "inc-1", "authority": "cloud", "revision": 1,
         "apps": [{"name": "meter-reader", "compose": bad}],
@@ -97,7 +97,7 @@ def test_all_problems_of_a_manifest_arrive(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
         asyncio.run(Border(tmp_path).desired(sign_desired(payload, [KEY]), samples.expected(KEY)))
     paths = [problem.path for problem in caught.value.problems]
-    assert paths == [f"apps.meter-reader.services.reader.{key}" for key in ("ports", "privileged")]
+    assert paths == [f"apps.meter-reader.services.reader.{key}" for key in ("privileged", "sysctls")]
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ import pytest
 from gateway.errors import NotPermitted, NotSupported
 from gateway.model.app import App, BindMount, Grant, Limits, Service
 from gateway.model.desired import Desired
+from gateway.model.network import Destination, Network, Ports, PublishedPort
 from gateway.model.profile import AuthorityCaps
 from gateway.model.trust import Expected
 from gateway.trust.caps import check_caps
 
 NOTHING = AuthorityCaps()
-EVERYTHING = AuthorityCaps(("*",), ("*",), ("*",), ("*",), ("*",), True)
+EVERYTHING = AuthorityCaps(("*",), ("*",), ("*",), ("*",), ("*",), True, ("*",), ("*",))
 EXPECTED = Expected("gw", "inc", "contractor", {}, 1, NOTHING, serial=("RS485-1",), gpio={"DI1": False, "DO1": True})
 
 
@@ -36,6 +37,19 @@ def check(wanted: Desired, **caps: object) -> None:
         ({"binds": (BindMount("/srv/a", "/a"),)}, "volumes./srv/a", "binds", {"binds": ("/srv",)}),
         ({"cap_add": ("NET_RAW",)}, "cap_add.NET_RAW", "capabilities", {"capabilities": ("NET_RAW",)}),
         ({"host_network": True}, "network_mode", "host_network", {"host_network": True}),
+        ({"network": Network(ports=(PublishedPort(8080, 80),))}, "ports.8080/tcp", "ports", {"ports": ("8000-8099",)}),
+        (
+            {"network": Network(egress=(Destination("192.0.2.7", Ports(80, 80, "tcp")),))},
+            "x-esdk.network.egress.192.0.2.7:80/tcp",
+            "egress",
+            {"egress": ("192.0.2.0/24",)},
+        ),
+        (
+            {"network": Network(dns=("192.0.2.53",))},
+            "x-esdk.network.egress.192.0.2.53:53/udp",
+            "egress",
+            {"egress": ("any",)},
+        ),
     ],
 )
 def test_a_refusal_names_path_authority_and_profile_key(
