@@ -1,20 +1,21 @@
 # make demo   sets up, runs the main job end to end and explains itself; JSON=1 also writes build/demo.json
 # make test   sets up, runs everything: test-fast, then test-system
-# make bench  sets up, also Docker Engine as a peer, measures, and writes build/bench.json
+# make bench  sets up, also the peers, measures, and writes build/bench.json
 PYTHON := .venv/bin/python
 .PHONY: demo bench test test-fast test-system unit setup lint lock clean
 
-demo: setup
+demo:
+	@packaging/setup demo
 	@$(PYTHON) -m tests.demo $(if $(JSON),--json build/demo.json)
 
 test: test-fast test-system
 
-bench: setup
-	@packaging/setup packaging/bench-packages.txt
+bench:
+	@packaging/setup bench
 	@$(PYTHON) -m tests.bench
 
 setup:
-	@packaging/setup
+	@packaging/setup test
 
 # Each half has a budget in seconds and fails when it is over it: a slow test suite is a suite that nobody runs.
 test-fast: setup

@@ -5,6 +5,7 @@ Blocking: runs in the database's thread. Publishes nothing: `server.py` does, on
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,8 @@ class Deployments:
         self._store = store
 
     def put(self, gateway: str, name: str, compose: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
-        """`{"gateway", "app", "revision", "digest", "version", "replaces"}`; InvalidInput with the gateway's words."""
+        """`{"gateway", "app", "revision", "envelope", "digest", "version", "replaces"}`; InvalidInput in the gateway's
+        words."""
         app = manifest.parse(dict(compose))
         if app.name != name:
             raise InvalidInput(f"cannot deploy {name[:80]!a}: the manifest is of APP {app.name}")
@@ -35,19 +37,20 @@ class Deployments:
             "gateway": gateway,
             "app": name,
             "revision": row.revision,
+            "envelope": _digest(row.envelope),
             "digest": app.digest,
             "version": app.version,
             "replaces": manifest.parse(before[name]).version if name in before else None,
         }
 
     def remove(self, gateway: str, name: str) -> dict[str, Any]:
-        """`{"gateway", "app", "revision"}`; NotFound."""
+        """`{"gateway", "app", "revision", "envelope"}`; NotFound."""
         apps = self._apps(gateway)
         if name not in apps:
             raise NotFound(f"cannot remove {name[:80]!a}: the cloud has not deployed it to {gateway}")
         row = self._next(gateway, {other: compose for other, compose in apps.items() if other != name})
         self._store.put_desired(row)
-        return {"gateway": gateway, "app": name, "revision": row.revision}
+        return {"gateway": gateway, "app": name, "revision": row.revision, "envelope": _digest(row.envelope)}
 
     def move(self, gateway: str) -> None:
         """To the gateway's new incarnation: what was wanted of the old one is wanted of this one."""
@@ -89,6 +92,11 @@ class Deployments:
         payload = encode_desired(gateway, incarnation, CLOUD, revision, apps)
         envelope = sign_desired(payload, [self._store.signer()])
         return DesiredRow(gateway, revision, {name: dict(compose) for name, compose in apps.items()}, envelope)
+
+
+def _digest(envelope: bytes) -> str:
+    """By which a gateway names the envelope that it refused."""
+    return "sha256:" + hashlib.sha256(envelope).hexdigest()
 
 
 def _compared(name: str, wanted: App | None, reported: AppReport | None) -> dict[str, Any]:

@@ -137,6 +137,23 @@ async def _main(profile: Path, config: Path | None, paths: Paths) -> int:
     return 0
 
 
+def tear_down(profile: Path, paths: Paths) -> None:
+    """What `fieldgate down` does when no agent is there: containers, mounts and cgroups go, outputs become safe."""
+    paths.prepare()
+    with _OnlyAgent(paths):
+        asyncio.run(_tear_down(profile, paths))
+
+
+async def _tear_down(profile: Path, paths: Paths) -> None:
+    site = await read_site(profile, None, paths)
+    engine = build_engines(site, ImageStore(paths.images))
+    await engine.prepare()
+    await engine.teardown()
+    lines = Lines(site.profile.gpio, paths.run)
+    lines.open()
+    lines.close(tear_down=True)
+
+
 async def read_site(profile: Path, config: Path | None, paths: Paths) -> Site:
     """Everything from outside goes through the border worker; known documents cost nothing."""
     border = Border(paths.trust)
@@ -153,7 +170,7 @@ async def build_control_line(site: Site) -> ControlLine:
     store = ImageStore(paths.images)
     await asyncio.to_thread(store.open)
     puller = Puller(store, profile.architecture, profile.plain_http_registries, profile.reserved_disk_bytes)
-    engine = EngineRouter({name: build_engine(name, site, store) for name in profile.engines})
+    engine = build_engines(site, store)
     desired, records = DesiredStore(paths.desired), AppRecords(paths.apps)
     desired.load()
     records.load()
@@ -173,6 +190,10 @@ async def build_control_line(site: Site) -> ControlLine:
     )
     acceptance = Acceptance(site.border, keys, desired, reconciler.wake)
     return ControlLine(engine, endpoints, keys, acceptance, reconciler)
+
+
+def build_engines(site: Site, store: ImageStore) -> EngineRouter:
+    return EngineRouter({name: build_engine(name, site, store) for name in site.profile.engines})
 
 
 def build_engine(name: str, site: Site, store: ImageStore) -> Engine:

@@ -45,7 +45,7 @@ def run(options: argparse.Namespace, state: State) -> int:
         return 0
     with client.events(options.gateway) as events:
         made = client.call("PUT", target, {"compose": compose})
-        following = Following(name, made["revision"], made["digest"])
+        following = Following(name, made["revision"], made["envelope"], made["digest"])
         if not options.json:
             _print(options, made, "deployed")
         verdict = followed(options, events, following)

@@ -40,10 +40,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """The change that `revision` brought: the APP with this digest is to run, or (no digest) to be gone."""
+    """The change that `revision` brought, signed in `envelope`: the APP with this digest is to run, or (no digest) to
+    be gone."""
 
     app: str
     revision: int
+    envelope: str
     digest: str = ""
 
     def judge(self, event: dict[str, Any]) -> Verdict | None:
@@ -57,7 +59,7 @@ class Following:
         return None
 
     def _refusal(self, progress: dict[str, Any]) -> Verdict | None:
-        mine = progress.get("authority") == CLOUD and progress.get("revision", 0) in (0, self.revision)
+        mine = progress.get("authority") == CLOUD and progress.get("envelope") == self.envelope
         if progress["kind"] != "refused" or not mine:
             return None
         return Verdict(Result.REFUSED, str(progress.get("text", "")))

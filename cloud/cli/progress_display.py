@@ -1,4 +1,4 @@
-"""Shows a gateway's progress to a person: a bar for each service that is pulled, a line for each change of phase."""
+"""Shows a gateway's progress to a person: a bar for each image that is pulled, a line for each change of phase."""
 
 from __future__ import annotations
 
@@ -36,12 +36,21 @@ class ProgressDisplay:
             return
         service = progress.get("service", "")
         if progress["kind"] == "pull" and progress.get("total_bytes"):
-            if service not in self._bars:
-                self._bars[service] = self._progress.add_task(f"pulling {escape(printable(service))}", total=None)
-            total, done = progress["total_bytes"], progress.get("done_bytes", 0)
-            self._progress.update(self._bars[service], total=total, completed=done)
+            self._pull(progress)
         elif progress.get("text"):
             self._line(f"{service}: {progress['text']}" if service else progress["text"])
+
+    def _pull(self, progress: dict[str, Any]) -> None:
+        """One bar for each image; beside it the layer, or what else is done with it now."""
+        image, text = str(progress.get("image", "")), str(progress.get("text", ""))
+        if image not in self._bars:
+            self._bars[image] = self._progress.add_task("", total=None)
+        self._progress.update(
+            self._bars[image],
+            description=escape(printable(f"pulling {image}: {text}")),
+            total=progress["total_bytes"],
+            completed=progress.get("done_bytes", 0),
+        )
 
     def _phase(self, report: dict[str, Any]) -> None:
         for service in report["services"]:

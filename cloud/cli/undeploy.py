@@ -32,7 +32,7 @@ def run(options: argparse.Namespace, state: State) -> int:
         reports = client.call("GET", path("gateways", options.gateway))["reports"]
         made = client.call("DELETE", target)
         if any(known["app"] == options.app for known in reports):
-            verdict = followed(options, events, Following(options.app, made["revision"]))
+            verdict = followed(options, events, Following(options.app, made["revision"], made["envelope"]))
         else:
             verdict = Verdict(Result.REMOVED, "the gateway had not reported it")
     report(options, made, verdict)

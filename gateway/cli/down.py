@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 from gateway.cli.client import Agent
-from gateway.errors import TimedOut
+from gateway.errors import TimedOut, Unavailable
 from gateway.paths import Paths
 
 WAIT_S = 60.0
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    del command
+    command.add_argument("--profile", type=Path, help="of this board: does it also when no agent runs")
 
 
 def run(options: argparse.Namespace, paths: Paths) -> int:
     agent = Agent(paths.admin_socket)
-    pid = agent.call("GET", "/v1/status")["pid"]
+    try:
+        pid = agent.call("GET", "/v1/status")["pid"]
+    except Unavailable as failure:
+        if options.profile is None:
+            hint = "with --profile FILE the APPs are taken down without an agent"
+            raise Unavailable(failure.message, hint=hint) from failure
+        from gateway.agent import tear_down
+
+        tear_down(options.profile, paths)
+        return 0
     agent.call("POST", "/v1/down")
     deadline = time.monotonic() + WAIT_S
     while _runs(pid):

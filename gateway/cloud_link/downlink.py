@@ -8,6 +8,7 @@ Used by `link.py`.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -103,6 +104,9 @@ class Downlink:
             await self._ports.acceptance.accept(authority, envelope)
         except FieldgateError as failure:
             log.warning("desired state refused authority=%s cause=%s", authority, failure)
-            self._refused(Progress(ProgressKind.REFUSED, authority, text=str(failure), code=failure.code))
+            refused = "sha256:" + hashlib.sha256(envelope).hexdigest()
+            self._refused(
+                Progress(ProgressKind.REFUSED, authority, text=str(failure), code=failure.code, envelope=refused)
+            )
             return
         self._accepted()

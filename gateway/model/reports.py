@@ -92,6 +92,10 @@ class Progress:
     """What is being done, or why it was refused."""
     code: str = ""
     """Of a refusal: the error's code."""
+    envelope: str = ""
+    """Of a refusal: `sha256:<hex>` of what was refused, so that whoever sent it knows that it was his."""
+    image: str = ""
+    """Of a pull, without its digest."""
     done_bytes: int = 0
     total_bytes: int = 0
 

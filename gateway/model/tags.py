@@ -55,4 +55,4 @@ class Ingested:
     last: int = 0
     """Sequence range of durable samples; 0 without."""
     window_s: float = 0.0
-    """What a sudden end may lose, seconds of samples; 0 when everything is committed or nothing goes up."""
+    """What a sudden end may lose, in seconds: until they are committed. 0: they are, or nothing goes up."""

@@ -46,6 +46,11 @@ class Outbox:
         self._appended = asyncio.Event()
         self._waiting_records = 0
 
+    @property
+    def commit_interval_s(self) -> float:
+        """How long an append waits for others to share its commit."""
+        return self._interval_s
+
     async def open(self) -> None:
         """Start the writer and open the file; a damaged one is moved aside.
 

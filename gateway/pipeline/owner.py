@@ -32,7 +32,7 @@ class Owner:
 
     @property
     def window_s(self) -> float:
-        """What a sudden end may lose: the open window and its lateness. 0 when nothing goes up."""
+        """How long a sample may stand in an open window: its length and its lateness. 0 when nothing goes up."""
         return self.uplink.window_s + LATENESS_S if self.uplink else 0.0
 
     @property

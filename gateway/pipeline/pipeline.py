@@ -54,6 +54,9 @@ class Table(Protocol):
 class Records(Protocol):
     """`outbox.outbox.Outbox`: returns first and last sequence number and whether the key was known, when committed."""
 
+    @property
+    def commit_interval_s(self) -> float: ...
+
     async def append(self, stream: str, records: Sequence[Record], key: str = "") -> tuple[int, int, bool]: ...
 
 
@@ -143,7 +146,8 @@ class Pipeline:
             service.take(samples, key, arrived)
             if service.next_due_ns() != before:
                 self._wake.set()
-        return Ingested(len(samples), False, window_s=service.window_s)
+        exposed_s = service.window_s + self._outbox.commit_interval_s if service.window_s else 0.0
+        return Ingested(len(samples), False, window_s=exposed_s)
 
     def status(self) -> PipelineStatus:
         return PipelineStatus(

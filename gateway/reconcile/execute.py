@@ -69,7 +69,8 @@ class Executor:
                         Progress(
                             ProgressKind.PULL,
                             app=app,
-                            text=f"{update.text} ({image.partition('@')[0]})",
+                            image=image.partition("@")[0],
+                            text=update.text,
                             done_bytes=update.done_bytes,
                             total_bytes=update.total_bytes,
                         )

@@ -23,6 +23,8 @@ def main() -> int:
         print("demo: cannot run containers as this user: run it as root", file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, _interrupt)
+    if options.json:
+        options.json.unlink(missing_ok=True)  # that of an earlier run tells nothing of this one
     began, records, stage = time.monotonic(), [], Stage()
     try:
         with stage:
@@ -33,7 +35,9 @@ def main() -> int:
                     break
             telling.say("clearing the stage ...")
     except KeyboardInterrupt:
-        print("\ndemo: interrupted; the stage is cleared", file=sys.stderr)
+        left = stage.leftovers()
+        ending = f"left behind: {', '.join(left)}" if left else "the stage is cleared"
+        print(f"\ndemo: interrupted; {ending}", file=sys.stderr)
         return 130
     left = stage.leftovers()
     telling.table(records)

@@ -17,6 +17,8 @@ from typing import Any, Final
 
 from gateway.cli.client import Agent
 from gateway.documents.envelope import PrivateKey
+from gateway.engines.oci.engine import groups
+from gateway.host import cgroup
 from tests.site.broker import Broker
 from tests.site.cloud import Cloud
 from tests.site.field import GpioBoard, Meter
@@ -80,6 +82,10 @@ class Stage:
             with contextlib.suppress(OSError):
                 if entry.name.isdigit() and where.encode() in (entry / "cmdline").read_bytes():
                     left.append(f"process {entry.name}")
+        # A process in a container does not know where its bundle lies, but its cgroup tells whose it is.
+        for group in groups(self.directory / "run" / "engine"):
+            left += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob(f"*/{group}")]
+            left += [f"process {pid}" for pid in sorted(cgroup.processes(group))]
         return left
 
     def __enter__(self) -> Stage:

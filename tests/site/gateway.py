@@ -61,12 +61,21 @@ class Gateway:
         return json.loads(done.stdout) if done.stdout.strip() else None
 
     def down(self) -> None:
-        """Everything ends: agent, APPs, mounts."""
-        subprocess.run(self.command("down"), capture_output=True, timeout=90, check=False)
-        self._daemon.stop()
+        """Everything ends: agent, APPs, mounts; also when the agent is dead already. ToolFailed."""
+        argv = [*self.command("down"), "--profile", str(self.profile)]
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=90, check=False)
+        finally:
+            self._daemon.stop()
+        if done.returncode != 0:
+            raise ToolFailed(argv, done.returncode, done.stderr)
 
     def __enter__(self) -> Gateway:
-        self.start()
+        try:
+            self.start()
+        except BaseException:  # it may have come half-way: mounts and a pinned namespace would stay
+            self.down()
+            raise
         return self
 
     def __exit__(

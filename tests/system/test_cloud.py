@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -172,18 +173,25 @@ def test_the_gateways_progress_decides_deploy_wait(site: Site) -> None:
         services = (ServiceReport("main", Phase.HEALTHY, IMAGE),)
         return canonical(to_wire(AppReport("reader", "cloud", revision, "1.0", digest, rollout, services, reason)))
 
-    refusal = Progress(ProgressKind.REFUSED, "cloud", 3, text="not allowed here", code="not_permitted")
+    def refusal() -> bytes:
+        envelope = hashlib.sha256(client.received(f"{BASE}/desired/cloud")[-1]).hexdigest()
+        refused = Progress(
+            ProgressKind.REFUSED, "cloud", text="not allowed here", code="not_permitted", envelope=f"sha256:{envelope}"
+        )
+        return canonical(to_wire(refused))
+
     digest = site.cloud.cli("deploy", "--gateway", GATEWAY, "--dry-run", str(site.compose))["digest"]
     with site.gateway() as client, ThreadPoolExecutor(1) as background:
         for revision, channel, payloads, expected in (
-            (1, "reported/reader", [report(1, digest, Rollout.ROLLING), report(1, digest, Rollout.DONE)], "healthy"),
-            (2, "reported/reader", [report(1, digest, Rollout.DONE), report(2, "old", Rollout.ROLLED_BACK, "sick")],
-             "rolled_back"),
-            (3, "progress", [canonical(to_wire(refusal))], "refused"),
+            (1, "reported/reader", lambda: [report(1, digest, Rollout.ROLLING), report(1, digest, Rollout.DONE)],
+             "healthy"),
+            (2, "reported/reader",
+             lambda: [report(1, digest, Rollout.DONE), report(2, "old", Rollout.ROLLED_BACK, "sick")], "rolled_back"),
+            (3, "progress", lambda: [refusal()], "refused"),
         ):  # fmt: skip
             waiting = background.submit(site.cloud.deploy, GATEWAY, site.compose, wait_s=30.0)
             wait_until(lambda revision=revision: revision in site.revisions(client), "the desired state")
-            for payload in payloads:
+            for payload in payloads():
                 client.publish(f"{BASE}/{channel}", payload)
             status, made, said = waiting.result()
             assert (made["result"], status) == (expected, 0 if expected == "healthy" else 1), said

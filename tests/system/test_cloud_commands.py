@@ -69,7 +69,10 @@ def test_a_tag_is_pinned_and_progress_is_shown(cloud: Cloud, broker: Broker, tmp
             waiting = background.submit(_said, cloud, "deploy", *options, "--wait", "--timeout", "30")
             wait_until(lambda: bool(client.received()), "the desired state")
             for done in (1000, 5000):
-                pulling = Progress(ProgressKind.PULL, "cloud", 1, "reader", "main", "", "", done, 5000)
+                pulling = Progress(
+                    ProgressKind.PULL, app="reader", image="apps/reader:1.0", text="layer 1/1",
+                    done_bytes=done, total_bytes=5000,
+                )  # fmt: skip
                 client.publish(f"{BASE}/progress", canonical(to_wire(pulling)))
             for phase, rollout in ((Phase.STARTING, Rollout.ROLLING), (Phase.HEALTHY, Rollout.DONE)):
                 services = (ServiceReport("main", phase, image),)
@@ -77,7 +80,12 @@ def test_a_tag_is_pinned_and_progress_is_shown(cloud: Cloud, broker: Broker, tmp
                 client.publish(f"{BASE}/reported/reader", canonical(to_wire(report)), retain=True)
             status, said = waiting.result()
     assert status == 0, said
-    for line in ("reader 1.0 deployed: gw-1, revision 1", "pulling main", "main: starting", "reader on gw-1: healthy"):
+    for line in (
+        "reader 1.0 deployed: gw-1, revision 1",
+        "pulling apps/reader:1.0: layer 1/1",
+        "main: starting",
+        "reader on gw-1: healthy",
+    ):
         assert line in said
     status, said = _said(cloud, "diff", "--gateway", GATEWAY)
     assert status == 1  # it has not reported the revision yet

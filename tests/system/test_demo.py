@@ -17,7 +17,7 @@ from tests.site.processes import wait_until
 
 
 def leftovers() -> list[str]:
-    """Directories and mounts of a stage; mounts elsewhere are others'."""
+    """Directories and mounts of a stage; the demo itself looks for its processes and cgroups."""
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     return [name for name in (*mounts, *map(str, Path("/run").glob("fg-demo-*"))) if "fg-demo-" in name]
 
@@ -35,18 +35,27 @@ def test_every_step_is_seen_and_nothing_is_left(tmp_path: Path) -> None:
     assert leftovers() == []
 
 
-@pytest.mark.timeout(120)
-def test_ctrl_c_clears_the_stage(tmp_path: Path) -> None:
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    "moment",
+    ["[ 6/11]", "fieldgate-cloud deploy ... --wait", "agent killed with SIGKILL"],
+    ids=["start", "deploy", "dead"],
+)
+def test_ctrl_c_clears_the_stage(tmp_path: Path, moment: str) -> None:
+    """As a terminal sends it: to the demo and all that it has started in its process group, and twice."""
     with (tmp_path / "log").open("w") as log:
-        demo = subprocess.Popen([sys.executable, "-m", "tests.demo"], cwd=ROOT, stdout=log, stderr=log)
+        argv = [sys.executable, "-u", "-m", "tests.demo"]
+        # Wide: a line that is told in two would not be found.
+        wide = {**os.environ, "COLUMNS": "200"}
+        demo = subprocess.Popen(argv, cwd=ROOT, env=wide, stdout=log, stderr=log, process_group=0)
     try:
-        wait_until(lambda: "[ 7/11]" in (tmp_path / "log").read_text(), "the APP deployed", 60)
-        demo.send_signal(signal.SIGINT)
-        demo.send_signal(signal.SIGINT)
-        assert demo.wait(40) == 130
+        wait_until(lambda: moment in (tmp_path / "log").read_text(), moment, 90)
+        os.killpg(demo.pid, signal.SIGINT)
+        os.killpg(demo.pid, signal.SIGINT)
+        assert demo.wait(60) == 130
     finally:
         if demo.poll() is None:
-            os.kill(demo.pid, signal.SIGKILL)
-            demo.wait()
+            demo.terminate()
+            demo.wait(60)
     assert "interrupted; the stage is cleared" in (tmp_path / "log").read_text()
     assert leftovers() == []

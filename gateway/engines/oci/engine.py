@@ -60,6 +60,12 @@ DEFAULT_RUN: Final = Path("/run/fieldgate/engine")
 UNKNOWN_EXIT_CODE: Final = 255
 
 
+def groups(run: Path) -> tuple[str, str]:
+    """The cgroups of the engine in `run`: of its containers, of their monitors. Several agents may share a machine."""
+    suffix = "" if run == DEFAULT_RUN else "-" + hashlib.sha256(os.fsencode(run)).hexdigest()[:8]
+    return f"fieldgate{suffix}", f"fieldgate{suffix}-monitors"
+
+
 class OciEngine:
     """`run` is the engine's own directory on tmpfs; `runtimes` are tried in order; `log_bytes` bounds each log."""
 
@@ -80,10 +86,7 @@ class OciEngine:
         self._options = options or OciOptions()
         self._records = Records(run)
         self._exits = Exits(self._records.exits)
-        # Several agents may share one machine (tests do): each has its own group.
-        suffix = "" if run == DEFAULT_RUN else "-" + hashlib.sha256(os.fsencode(run)).hexdigest()[:8]
-        self._group = f"fieldgate{suffix}"
-        self._monitors_group = f"fieldgate{suffix}-monitors"
+        self._group, self._monitors_group = groups(run)
 
     @cached_property
     def _mode(self) -> cgroup.Mode:

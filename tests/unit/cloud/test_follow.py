@@ -8,8 +8,8 @@ import pytest
 
 from cloud.cli.follow import Following, Result, follow
 
-DEPLOY = Following("app", 5, "sha256:new")
-REMOVE = Following("app", 5)
+DEPLOY = Following("app", 5, "sha256:signed", "sha256:new")
+REMOVE = Following("app", 5, "sha256:signed")
 
 
 def _report(**changes: Any) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def _report(**changes: Any) -> dict[str, Any]:
 
 
 def _refusal(**changes: Any) -> dict[str, Any]:
-    progress = {"kind": "refused", "authority": "cloud", "revision": 5, "text": "why", **changes}
+    progress = {"kind": "refused", "authority": "cloud", "envelope": "sha256:signed", "text": "why", **changes}
     return {"kind": "progress", "gateway": "gw", "progress": progress}
 
 
@@ -38,8 +38,7 @@ def _refusal(**changes: Any) -> dict[str, Any]:
         (_report(app="other"), None),
         (_report(authority="local"), None),
         (_refusal(), Result.REFUSED),
-        (_refusal(revision=0), Result.REFUSED),
-        (_refusal(revision=4), None),
+        (_refusal(envelope="sha256:replayed"), None),  # somebody else's, or an old one of ours
         (_refusal(authority="local"), None),
         ({"kind": "progress", "gateway": "gw", "progress": {"kind": "pull"}}, None),
         ({"kind": "removed", "gateway": "gw", "app": "app"}, None),
