@@ -28,6 +28,15 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class HostContainer:
+    """A running container, of whichever engine, that another one is to live in."""
+
+    container: str
+    pid: int
+    """Of its main process, as the agent sees it."""
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSpec:
     """Everything that an engine needs to create one container."""
 
@@ -44,6 +53,8 @@ class ContainerSpec:
     environment: dict[str, str] = field(default_factory=dict)
     user: str = ""
     """`uid[:gid]` or a name of the image's /etc/passwd; empty: the image's own."""
+    host: HostContainer | None = None
+    """It lives in this container: `image` is a package that is put there. docs/hosted-apps.md."""
     working_dir: str = ""
     read_only: bool = False
     stop_signal: str = "SIGTERM"
@@ -94,6 +105,10 @@ class ContainerStatus:
     oom_killed: bool = False
     started_ns: int = 0
     finished_ns: int = 0
+    host: str = ""
+    """The container that it lives in."""
+    host_ended: bool = False
+    """That one has ended, or is about to, which ended this one: no fault of its own."""
 
     @property
     def id(self) -> str:

@@ -7,7 +7,14 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from gateway.engines.users import User, resolve_user
+
 MAX_BYTES: Final = 256 << 10
+
+
+def user_of(wanted: str, layers: tuple[Path, ...]) -> User:
+    """As `resolve_user`, by the accounts that the image has."""
+    return resolve_user(wanted, read_image_file(layers, "etc/passwd"), read_image_file(layers, "etc/group"))
 
 
 def read_image_file(layers: tuple[Path, ...], name: str) -> str:

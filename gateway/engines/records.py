@@ -35,6 +35,14 @@ class Record:
     generation: int
     digest: str
     stop_signal: str
+    host: str = ""
+    """The container that it lives in, and that one's main process."""
+    host_pid: int = 0
+    host_start_ticks: int = 0
+
+    @property
+    def host_process(self) -> ProcessId:
+        return ProcessId(self.host_pid, self.host_start_ticks)
 
 
 class Records:
@@ -68,6 +76,9 @@ class Records:
             "schema": SCHEMA, "app": spec.app, "service": spec.service, "generation": spec.generation,
             "digest": spec.digest, "stop_signal": spec.stop_signal,
         }  # fmt: skip
+        if spec.host is not None:
+            process = identify(spec.host.pid)
+            record |= {"host": spec.host.container, "host_pid": process.pid, "host_start_ticks": process.start_ticks}
         (directory / "record.json").write_bytes(canonical(record))
         return directory
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -89,6 +90,16 @@ def processes(name: str) -> set[int]:
             with contextlib.suppress(OSError):
                 found.update(int(pid) for pid in file.read_text().split())
     return found
+
+
+def kill(name: str, timeout_s: float = 2.0) -> None:
+    """SIGKILL to all processes of the group, until there are none; fine if it is gone."""
+    deadline = time.monotonic() + timeout_s
+    while (left := processes(name)) and time.monotonic() < deadline:
+        for pid in left:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)
 
 
 def remove(name: str, timeout_s: float = 2.0) -> None:

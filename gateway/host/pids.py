@@ -9,6 +9,10 @@ import asyncio
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+PF_EXITING: Final = 0x4
+"""In the flags of /proc/PID/stat, field 9 (include/linux/sched.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,16 @@ class ProcessId:
     def alive(self) -> bool:
         """True while exactly this process exists and is no zombie."""
         return self.pid > 0 and _stat(self.pid) == (self.start_ticks, True)
+
+    def ending(self) -> bool:
+        """True when it has ended or is doing so: the first process of a pid namespace first has all others killed."""
+        if not self.alive():
+            return True
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return True
+        return bool(int(fields[6]) & PF_EXITING)
 
 
 def identify(pid: int) -> ProcessId:

@@ -5,12 +5,14 @@ Defaults are stricter than Docker's: ten capabilities, no new privileges, masked
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
 from gateway.engines.base import ContainerSpec
+from gateway.engines.oci.joining import Joined
 from gateway.engines.users import User
 from gateway.errors import InvalidInput
 from gateway.model.image import ImageConfig
@@ -50,6 +52,8 @@ class HostFacts:
     cgroup_parent: str
     cgroup_v2: bool
     devices: tuple[DeviceNode, ...] = ()
+    joined: Joined | None = None
+    """The container that this one lives in."""
 
 
 def capabilities_of(spec: ContainerSpec) -> tuple[str, ...]:
@@ -69,6 +73,12 @@ def process_arguments(spec: ContainerSpec, image: ImageConfig) -> tuple[str, ...
     return arguments
 
 
+def in_package(arguments: tuple[str, ...], package: str) -> tuple[str, ...]:
+    """The arguments of a service that lives in another container: a program `./x` is one of its package."""
+    program, *rest = arguments
+    return (posixpath.join(package, program[2:]) if program.startswith("./") else program, *rest)
+
+
 def config(
     spec: ContainerSpec,
     image: ImageConfig,
@@ -79,6 +89,10 @@ def config(
 ) -> dict[str, Any]:
     """The complete config.json; the root file system is `rootfs` beside it. `annotations` are for the runtime."""
     capabilities = list(capabilities_of(spec))
+    joined = host.joined
+    arguments = process_arguments(spec, image)
+    if joined is not None:
+        arguments = in_package(arguments, joined.package)
     linux: dict[str, Any] = {
         "namespaces": _namespaces(spec, host),
         "resources": _resources(spec, host),
@@ -89,20 +103,22 @@ def config(
     }
     if seccomp is not None:
         linux["seccomp"] = seccomp
+    # The host's name is shared, like the namespace that it belongs to.
+    names = {} if joined is not None else {"hostname": spec.service}
     return {
         "ociVersion": "1.0.2",
-        "hostname": spec.service,
+        **names,
         "process": {
             "terminal": False,
             "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
-            "args": list(process_arguments(spec, image)),
-            "env": _environment(spec, image, user),
-            "cwd": spec.working_dir or image.working_dir or "/",
+            "args": list(arguments),
+            "env": _environment(spec, image, user, joined),
+            "cwd": spec.working_dir or image.working_dir or (joined.package if joined is not None else "/"),
             "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
             "noNewPrivileges": True,
         },
-        "root": {"path": "rootfs", "readonly": spec.read_only},
-        "mounts": [*_system_mounts(spec), *_own_mounts(spec)],
+        "root": {"path": "rootfs", "readonly": spec.read_only or (joined is not None and joined.read_only)},
+        "mounts": [*_system_mounts(spec, joined), *_own_mounts(spec)],
         "linux": linux,
         "annotations": dict(annotations),
     }
@@ -112,9 +128,13 @@ def _capability(name: str) -> str:
     return name.upper() if name.upper().startswith("CAP_") else f"CAP_{name.upper()}"
 
 
-def _environment(spec: ContainerSpec, image: ImageConfig, user: User) -> list[str]:
+def _environment(spec: ContainerSpec, image: ImageConfig, user: User, joined: Joined | None) -> list[str]:
     merged = {"HOME": user.home, "HOSTNAME": spec.service}
-    for entry in (DEFAULT_PATH, *image.environment):
+    path = DEFAULT_PATH
+    if joined is not None:
+        merged = {"HOME": user.home, "PACKAGE": joined.package}
+        path = DEFAULT_PATH.replace("=", f"={joined.package}/bin:", 1)
+    for entry in (path, *image.environment):
         key, _, value = entry.partition("=")
         merged[key] = value
     merged.update(spec.environment)
@@ -127,7 +147,9 @@ def _namespaces(spec: ContainerSpec, host: HostFacts) -> list[dict[str, str]]:
         kinds.append("network")
     if host.cgroup_v2:
         kinds.append("cgroup")
-    return [{"type": kind} for kind in kinds]
+    joined = host.joined.namespaces if host.joined is not None else {}
+    shared = [{"type": kind, "path": path} for kind, path in joined.items()]
+    return [*shared, *({"type": kind} for kind in kinds if kind not in joined)]
 
 
 def _resources(spec: ContainerSpec, host: HostFacts) -> dict[str, Any]:
@@ -159,13 +181,14 @@ def _device(node: DeviceNode) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _system_mounts(spec: ContainerSpec) -> list[dict[str, Any]]:
+def _system_mounts(spec: ContainerSpec, joined: Joined | None) -> list[dict[str, Any]]:
     sysfs = (
         _mount("/sys", "bind", "/sys", "rbind", "nosuid", "noexec", "nodev", "ro")
         if spec.host_network
         else _mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro")
     )
-    return [
+    shared = {mount.target for mount in joined.mounts} if joined is not None else ()
+    system = [
         _mount("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
         _mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=64k"),
         _mount("/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"),
@@ -173,6 +196,7 @@ def _system_mounts(spec: ContainerSpec) -> list[dict[str, Any]]:
         _mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
         sysfs,
     ]
+    return [mount for mount in system if mount["destination"] not in shared]
 
 
 def _own_mounts(spec: ContainerSpec) -> Sequence[dict[str, Any]]:

@@ -31,13 +31,14 @@ from gateway.engines.base import (
     RootfsSource,
 )
 from gateway.engines.exits import Exits
-from gateway.engines.imagefiles import read_image_file
-from gateway.engines.oci import bundle, runtime
+from gateway.engines.imagefiles import user_of
+from gateway.engines.oci import bundle, joining, runtime
+from gateway.engines.oci.guests import Guests
 from gateway.engines.oci.namespace import MountNamespace
 from gateway.engines.oci.options import OciOptions
 from gateway.engines.oci.seccomp_filter import Filters, Told
 from gateway.engines.records import Record, Records
-from gateway.engines.users import resolve_user
+from gateway.engines.users import User
 from gateway.errors import (
     Conflict,
     Corrupted,
@@ -98,6 +99,10 @@ class OciEngine:
         return MountNamespace(self._run / "namespace", private=crun_on_hybrid)
 
     @cached_property
+    def _guests(self) -> Guests:
+        return Guests(self._records, self._namespace, self._group)
+
+    @cached_property
     def _runtime_path(self) -> str:
         return runtime.choose(self._runtimes)
 
@@ -131,6 +136,8 @@ class OciEngine:
             self._records.set_started(container)
         if process.alive():
             self._exits.watch(container, process)
+        else:
+            await self._guests.end_rest(container)
 
     async def create(self, spec: ContainerSpec) -> None:
         image = self._rootfs.rootfs(spec.image)
@@ -154,18 +161,16 @@ class OciEngine:
         except FileExistsError:
             raise Conflict(f"cannot create container {spec.id}: it exists already") from None
         try:
-            await self._namespace.call(
-                lambda: mounts.mount_overlay(
-                    directory / "rootfs", image.layers, directory / "upper", directory / "work"
-                )
-            )
-            (directory / "config.json").write_text(json.dumps(self._config(spec, image, directory, told)))
+            prepare = self._own if spec.host is None else self._guests.join
+            made = await prepare(spec, image, directory)
+            (directory / "config.json").write_text(json.dumps(self._config(*made, image, told)))
             monitor = conmon.Monitor(
                 spec.id, directory, self._records.exits, self._log_bytes, self._namespace.prefix,
                 self._runtime.path, self._runtime.root, self._monitors_group,
             )  # fmt: skip
             pid = await asyncio.to_thread(conmon.create, monitor)
             self._records.set_process(spec.id, pid)
+            self._guests.check_host(spec.id)
             self._filters.check_taken(told, self._runtime.root / spec.id)
         except BaseException as failure:
             await asyncio.shield(self.remove(spec.id))
@@ -176,20 +181,26 @@ class OciEngine:
         if process is not None:
             self._exits.watch(spec.id, process)
 
-    def _config(self, spec: ContainerSpec, image: Rootfs, directory: Path, told: Told) -> dict[str, Any]:
-        user = resolve_user(
-            spec.user or image.config.user,
-            read_image_file(image.layers, "etc/passwd"),
-            read_image_file(image.layers, "etc/group"),
+    async def _own(
+        self, spec: ContainerSpec, image: Rootfs, directory: Path
+    ) -> tuple[ContainerSpec, User, joining.Joined | None]:
+        """A root file system of its own below `directory`; what the bundle is made from."""
+        await self._namespace.call(
+            lambda: mounts.mount_overlay(directory / "rootfs", image.layers, directory / "upper", directory / "work")
         )
+        user = user_of(spec.user or image.config.user, image.layers)
         hosts = directory / "hosts"
         hosts.write_text(f"127.0.0.1 localhost {spec.service}\n::1 localhost {spec.service}\n")
         files = [Mount(hosts, "/etc/hosts", read_only=True)]
         if spec.host_network:
             files.append(Mount(Path("/etc/resolv.conf").resolve(), "/etc/resolv.conf", read_only=True))
-        spec = replace(spec, mounts=(*files, *spec.mounts))
+        return replace(spec, mounts=(*files, *spec.mounts)), user, None
+
+    def _config(
+        self, spec: ContainerSpec, user: User, joined: joining.Joined | None, image: Rootfs, told: Told
+    ) -> dict[str, Any]:
         devices = tuple(_device_node(path) for path in spec.devices)
-        host = bundle.HostFacts(self._group, self._mode is cgroup.Mode.V2, devices)
+        host = bundle.HostFacts(self._group, self._mode is cgroup.Mode.V2, devices, joined)
         return bundle.config(spec, image.config, user, told.section, host, told.annotations)
 
     async def start(self, container: str) -> None:
@@ -226,8 +237,7 @@ class OciEngine:
         await self._runtime.delete(container)
         if not await pids.wait_gone(monitor, EXIT_FILE_WAIT_S):
             log.warning("conmon outlives its container id=%s pid=%s", container, monitor.pid)
-        rootfs = self._records.directory(container) / "rootfs"
-        await self._namespace.call(lambda: mounts.unmount(rootfs))
+        await self._namespace.call(lambda: mounts.unmount_below(self._records.directory(container)))
         with contextlib.suppress(OSError):  # the runtime removes it; this is for one that was killed half-way
             await asyncio.to_thread(cgroup.remove, f"{self._group}/{container}")
         self._records.remove(container)
@@ -243,8 +253,9 @@ class OciEngine:
         process = self._records.process(container)
         started_ns = self._records.started_ns(container)
         status = ContainerStatus(
-            record.app, record.service, record.generation, record.digest, ContainerState.CREATED, started_ns=started_ns
-        )
+            record.app, record.service, record.generation, record.digest, ContainerState.CREATED,
+            started_ns=started_ns, host=record.host, host_ended=bool(record.host) and record.host_process.ending(),
+        )  # fmt: skip
         ended = self._records.exit(container)
         if ended is None and process is not None and (process.alive() or self._is_monitored(container)):
             if started_ns:
@@ -282,8 +293,10 @@ class OciEngine:
         self._record(container)
         return logs.read(self._records.log(container), tail=tail, follow=follow)
 
-    def exits(self) -> AsyncIterator[ContainerExit]:
-        return self._exits.news
+    async def exits(self) -> AsyncIterator[ContainerExit]:
+        async for news in self._exits.news:
+            await self._guests.end_rest(news.id)
+            yield news
 
     async def close(self) -> None:
         self._exits.close()
