@@ -205,6 +205,10 @@ def build_engine(name: str, site: Site, store: ImageStore) -> Engine:
             from gateway.engines.oci.options import OciOptions
 
             return OciEngine(paths.engine, store, profile.runtimes, log_bytes, OciOptions(cache=paths.engine_cache))
+        case "simulated":
+            from gateway.engines.simulated.engine import SimulatedEngine
+
+            return SimulatedEngine()
     raise NotSupported(f"cannot use engine {name}: this version does not have it", hint="the profile's engines")
 
 

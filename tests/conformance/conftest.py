@@ -1,4 +1,7 @@
-"""Every engine that this machine can run, each with a run directory of its own, torn down after each test."""
+"""Every engine that this machine can run, each with a run directory of its own, torn down after each test.
+
+A test marked `kernel` is for engines that have one below them: not for the simulated one.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,39 @@ import pytest
 
 from gateway.engines.base import Engine
 from gateway.engines.oci.engine import OciEngine
+from gateway.engines.simulated.engine import SimulatedEngine
+from gateway.engines.simulated.machine import Machine
 from tests.conformance.rootfs import BusyboxImage
+from tests.conformance.scripts import behaviour
 
 LOG_BYTES = 64 << 10
 Scenario = Callable[[Engine], Awaitable[None]]
-Make = Callable[[Path, BusyboxImage], Engine]
+Make = Callable[[], Engine]
 
-ENGINES: Final[dict[str, Make]] = {
-    "crun": lambda run, image: OciEngine(run, image, ["crun"], LOG_BYTES),
-    "runc": lambda run, image: OciEngine(run, image, ["runc"], LOG_BYTES),
+
+def _simulated(run: Path, image: BusyboxImage) -> Make:
+    machine = Machine(behaviour)
+    return lambda: SimulatedEngine(machine)
+
+
+ENGINES: Final[dict[str, Callable[[Path, BusyboxImage], Make]]] = {
+    "crun": lambda run, image: lambda: OciEngine(run, image, ["crun"], LOG_BYTES),
+    "runc": lambda run, image: lambda: OciEngine(run, image, ["runc"], LOG_BYTES),
+    "simulated": _simulated,
 }
-"""How to make each: the parameters of every test that wants an engine."""
+"""By name, what makes engines that find each other's containers: the parameters of every test that wants one."""
+WITHOUT_KERNEL: Final = ("simulated",)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "kernel: shows what only an engine with a kernel below can do")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "make_engine" in metafunc.fixturenames:
-        metafunc.parametrize("make_engine", list(ENGINES), indirect=True)
+        kernel = metafunc.definition.get_closest_marker("kernel") is not None
+        names = [name for name in ENGINES if not (kernel and name in WITHOUT_KERNEL)]
+        metafunc.parametrize("make_engine", names, indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +61,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> BusyboxImage:
 def make_engine(request: pytest.FixtureRequest, image: BusyboxImage) -> Iterator[Callable[[], Engine]]:
     """Makes engines that share one run directory, as a restarted agent does."""
     directory = Path(tempfile.mkdtemp(prefix="fg-", dir="/run"))
-    yield lambda: ENGINES[request.param](directory, image)
+    yield ENGINES[request.param](directory, image)
     shutil.rmtree(directory)
 
 

@@ -112,6 +112,7 @@ def test_out_of_memory_is_reported_as_such(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.kernel
 def test_pids_are_limited(run: Run) -> None:
     async def scenario(engine: Engine) -> None:
         spec = shell("for i in 1 2 3 4 5 6 7 8 9; do sleep 5 & done; echo all", limits=Limits(pids=5))
@@ -121,6 +122,7 @@ def test_pids_are_limited(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.kernel
 def test_stats_tell_what_is_used(run: Run) -> None:
     async def scenario(engine: Engine) -> None:
         limits = Limits(memory_bytes=32 << 20, pids=16)
@@ -154,6 +156,7 @@ def test_logs_have_stream_and_time(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.kernel
 def test_logs_follow_across_the_size_cap(run: Run) -> None:
     async def scenario(engine: Engine) -> None:
         script = 'i=0; while [ $i -lt 3000 ]; do echo "line number $i of many lines that are long"; i=$((i+1)); done'
@@ -177,6 +180,7 @@ def test_exec_gives_code_and_output(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.kernel
 def test_exec_runs_as_the_main_process_does(run: Run) -> None:
     ask = "pwd; id -u; id -g; echo $SITE; grep -E 'Cap(Eff|Prm|Bnd)|NoNewPrivs|Seccomp:' /proc/self/status"
     spec = shell(
@@ -208,6 +212,7 @@ def test_exec_that_hangs_is_killed_inside(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.kernel
 def test_root_is_read_only_when_asked(run: Run) -> None:
     async def scenario(engine: Engine) -> None:
         spec = shell("touch /x || echo refused; touch /scratch/y && echo fine", read_only=True)
@@ -217,6 +222,7 @@ def test_root_is_read_only_when_asked(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.kernel
 def test_a_written_root_is_thrown_away(run: Run, image: object) -> None:
     async def scenario(engine: Engine) -> None:
         assert await output(engine, shell("echo kept > /etc/new && cat /etc/new")) == ["kept"]
@@ -226,6 +232,7 @@ def test_a_written_root_is_thrown_away(run: Run, image: object) -> None:
     run(scenario)
 
 
+@pytest.mark.kernel
 def test_bind_mounts(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("from outside")
 
@@ -242,6 +249,7 @@ def test_bind_mounts(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.kernel
 def test_environment_user_and_directory(run: Run) -> None:
     async def scenario(engine: Engine) -> None:
         spec = shell("env; id; pwd", environment={"BOTH": "manifest"}, user="app", working_dir="/tmp")
@@ -252,6 +260,7 @@ def test_environment_user_and_directory(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.kernel
 def test_privileges_are_few(run: Run) -> None:
     async def scenario(engine: Engine) -> None:
         spec = shell("cat /proc/self/status; ls /sys/class/net", cap_drop=("ALL",), cap_add=("NET_BIND_SERVICE",))
@@ -265,6 +274,7 @@ def test_privileges_are_few(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize(
     ("spec", "error"),
     [

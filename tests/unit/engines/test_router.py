@@ -11,8 +11,10 @@ import pytest
 from gateway.engines import router as module
 from gateway.engines.base import ContainerSpec, ContainerState, ContainerStatus
 from gateway.engines.router import EngineRouter
+from gateway.engines.simulated.behaviour import Behaviour
+from gateway.engines.simulated.engine import SimulatedEngine
+from gateway.engines.simulated.machine import Machine
 from gateway.errors import NotFound, NotSupported, Unavailable
-from tests.fakes.engine import Machine, MemoryEngine
 
 SPEC = ContainerSpec("app", "main", 1, "sha256:1", "image")
 OTHER = replace(SPEC, app="other", engine="two")
@@ -20,8 +22,8 @@ OTHER = replace(SPEC, app="other", engine="two")
 
 class Site:
     def __init__(self) -> None:
-        self.one, self.two = Machine(), Machine()
-        self.router = EngineRouter({"one": MemoryEngine(self.one), "two": MemoryEngine(self.two)})
+        self.one, self.two = Machine(), Machine(behaviour=lambda spec: Behaviour(output=(("stdout", "hello"),)))
+        self.router = EngineRouter({"one": SimulatedEngine(self.one), "two": SimulatedEngine(self.two)})
 
     async def states(self) -> dict[str, ContainerState]:
         return {status.id: status.state for status in await self.router.list()}
@@ -65,7 +67,7 @@ def test_each_container_goes_to_its_engine() -> None:
 def test_a_new_router_finds_who_has_it() -> None:
     async def scenario(site: Site) -> None:
         await site.router.create(OTHER)
-        again = EngineRouter({"one": MemoryEngine(site.one), "two": MemoryEngine(site.two)})
+        again = EngineRouter({"one": SimulatedEngine(site.one), "two": SimulatedEngine(site.two)})
         await again.start(OTHER.id)
         assert site.two.running() == [OTHER.id]
 
@@ -98,7 +100,7 @@ def test_one_that_is_away_hides_neither_the_others_nor_what_it_had() -> None:
 def test_one_that_was_away_at_the_start_is_prepared_later() -> None:
     async def scenario() -> None:
         machine = Machine(away="not up yet")
-        router = EngineRouter({"one": MemoryEngine(machine)})
+        router = EngineRouter({"one": SimulatedEngine(machine)})
         await router.prepare()
         assert router.away("") == "not up yet"
         machine.away = ""
@@ -114,7 +116,7 @@ def test_one_that_hangs_is_away_and_not_asked_twice(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "AWAY_TIMEOUT_S", 0.01)
     asked: list[asyncio.Event] = []
 
-    class Hanging(MemoryEngine):
+    class Hanging(SimulatedEngine):
         async def list(self) -> Sequence[ContainerStatus]:
             if self.machine.history:
                 asked.append(asyncio.Event())
@@ -123,7 +125,7 @@ def test_one_that_hangs_is_away_and_not_asked_twice(monkeypatch: pytest.MonkeyPa
 
     async def scenario() -> None:
         one, two = Machine(), Machine()
-        router = EngineRouter({"one": MemoryEngine(one), "two": Hanging(two)})
+        router = EngineRouter({"one": SimulatedEngine(one), "two": Hanging(two)})
         await router.prepare()
         await router.create(SPEC)
         await router.create(OTHER)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from gateway.endpoints import Endpoints
 from gateway.engines.router import EngineRouter
+from gateway.engines.simulated.engine import SimulatedEngine
+from gateway.engines.simulated.machine import Machine
 from gateway.errors import Unavailable
 from gateway.images.puller import PullProgress
 from gateway.lifecycle.queue import NewsQueue
@@ -21,7 +23,6 @@ from gateway.reconcile.desired_store import DesiredStore
 from gateway.reconcile.execute import Executor
 from gateway.reconcile.loop import News, Reconciler
 from gateway.reconcile.records import AppRecords
-from tests.fakes.engine import Machine, MemoryEngine
 
 CHECK = HealthCheck(("true",), interval_s=0.05, timeout_s=1, retries=2)
 
@@ -83,7 +84,7 @@ class Site:
     async def agent(self, permitted: Callable[[Desired], None] = lambda desired: None) -> AsyncIterator[Reconciler]:
         """An agent from its start to its sudden end. `permitted` is what its profile says."""
         self.paths.prepare()
-        engine, endpoints = EngineRouter({"memory": MemoryEngine(self.machine)}), Endpoints(self.paths.endpoints)
+        engine, endpoints = EngineRouter({"simulated": SimulatedEngine(self.machine)}), Endpoints(self.paths.endpoints)
         await engine.prepare()
         desired, records = DesiredStore(self.paths.desired), AppRecords(self.paths.apps)
         desired.load()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.engines.simulated.behaviour import Behaviour
 from gateway.errors import InvalidInput, NotFound, NotPermitted
 from gateway.model.app import App, Condition, Grant, VolumeMount
 from gateway.model.desired import Desired
@@ -88,7 +89,7 @@ def test_an_update_pulls_before_it_stops(site: Site) -> None:
 
 
 def test_an_unhealthy_version_is_rolled_back_and_not_tried_again(site: Site) -> None:
-    site.machine.healthy = lambda spec: "bad" not in spec.image
+    site.machine.behaviour = lambda spec: Behaviour(healthy="bad" not in spec.image)
 
     async def scenario() -> None:
         site.desire(app("one"))
@@ -117,7 +118,7 @@ def test_an_unhealthy_version_is_rolled_back_and_not_tried_again(site: Site) -> 
 
 
 def test_a_first_version_that_fails_is_tried_for_ever(site: Site) -> None:
-    site.machine.broken = lambda spec: True
+    site.machine.behaviour = lambda spec: Behaviour(startable=False)
 
     async def scenario() -> None:
         site.desire(app("one"))
@@ -220,7 +221,7 @@ def test_services_start_in_order_of_dependency(site: Site) -> None:
 
 
 def test_apps_do_not_wait_for_each_other(site: Site) -> None:
-    site.machine.broken = lambda spec: spec.app == "bad"
+    site.machine.behaviour = lambda spec: Behaviour(startable=spec.app != "bad")
 
     async def scenario() -> None:
         site.desire(app("one", "bad"), app("one", "good"))
@@ -254,7 +255,7 @@ def test_what_a_newer_profile_does_not_allow_is_stopped_and_told(site: Site) -> 
 
 def test_the_good_version_deployed_again_after_a_roll_back_is_done(site: Site) -> None:
     async def scenario() -> None:
-        site.machine.healthy = lambda spec: "bad" not in spec.image
+        site.machine.behaviour = lambda spec: Behaviour(healthy="bad" not in spec.image)
         site.desire(app("one"))
         async with site.agent() as agent:
             await until(lambda: (r := report(agent)) is not None and r.rollout is Rollout.DONE)
