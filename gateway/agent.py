@@ -204,7 +204,8 @@ def build_engine(name: str, site: Site, store: ImageStore) -> Engine:
             from gateway.engines.oci.engine import OciEngine
             from gateway.engines.oci.options import OciOptions
 
-            return OciEngine(paths.engine, store, profile.runtimes, log_bytes, OciOptions(cache=paths.engine_cache))
+            options = OciOptions(cache=paths.engine_cache, favordynmods=profile.favordynmods)
+            return OciEngine(paths.engine, store, profile.runtimes, log_bytes, options)
         case "simulated":
             from gateway.engines.simulated.engine import SimulatedEngine
 

@@ -140,6 +140,7 @@ class _Profile(Model):
     runtimes: Annotated[list[Literal["crun", "runc"]], Field(min_length=1, max_length=2)] = ["crun", "runc"]
     engines: Annotated[list[EngineName], Field(min_length=1, max_length=4)] = ["oci"]
     docker_socket: Annotated[str, AfterValidator(forms.absolute_path)] = "/var/run/docker.sock"
+    favordynmods: bool = True
 
     @model_validator(mode="after")
     def _consistent(self) -> _Profile:
@@ -181,4 +182,5 @@ def parse_profile(text: bytes, name: str = "profile") -> profile.Profile:
         engines=tuple(dict.fromkeys(document.engines)),
         docker_socket=document.docker_socket,
         network=document.network.build(),
+        favordynmods=document.favordynmods,
     )

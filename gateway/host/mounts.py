@@ -15,7 +15,11 @@ from typing import Final
 MS_RDONLY: Final = 1
 MS_NOSUID: Final = 2
 MS_NODEV: Final = 4
+MS_NOEXEC: Final = 8
 MS_REMOUNT: Final = 32
+MS_NOATIME: Final = 1024
+MS_NODIRATIME: Final = 2048
+MS_RELATIME: Final = 1 << 21
 MS_BIND: Final = 4096
 MS_REC: Final = 16384
 MS_PRIVATE: Final = 1 << 18
@@ -94,6 +98,27 @@ def is_cgroup2(path: Path) -> bool:
     if _libc.statfs(os.fsencode(path), buffer) != 0:
         return False
     return int.from_bytes(buffer.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder) == CGROUP2_SUPER_MAGIC
+
+
+_FLAGS: Final = {
+    "ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC, "noatime": MS_NOATIME,
+    "nodiratime": MS_NODIRATIME, "relatime": MS_RELATIME,
+}  # fmt: skip
+
+
+def options_of(point: Path) -> tuple[int, tuple[str, ...]]:
+    """(mount(2) flags, options of the file system) of what is mounted on top at `point`. OSError when nothing is."""
+    found = None
+    with open("/proc/thread-self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            mount_fields, _, system_fields = line.rstrip("\n").partition(" - ")
+            fields = mount_fields.split()
+            if fields[4].encode().decode("unicode_escape") == str(point):
+                found = (fields[5], system_fields.split()[2])
+    if found is None:
+        raise OSError(errno.EINVAL, "nothing is mounted", str(point))
+    flags = sum(_FLAGS.get(name, 0) for name in found[0].split(","))
+    return flags, tuple(name for name in found[1].split(",") if name not in ("rw", "ro"))
 
 
 def mounted_below(directory: Path) -> list[Path]:

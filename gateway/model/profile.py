@@ -95,3 +95,5 @@ class Profile:
     docker_socket: str = "/var/run/docker.sock"
     """Of Docker Engine, podman or balenaEngine: whoever answers Docker's API there."""
     network: NetworkRange = NetworkRange()
+    favordynmods: bool = True
+    """Mount option of cgroup2 that makes starts of containers faster, where the kernel has it."""

@@ -37,7 +37,7 @@ mount -t devpts devpts /dev/pts; mount -t tmpfs shm /dev/shm
 mount -t tmpfs run /run
 # The option has a name since Linux 6.12.
 mount -t hostfs -o {directory} none /mnt 2>/dev/null || mount -t hostfs -o hostfs={directory} none /mnt
-mount -t cgroup2 none /sys/fs/cgroup
+mount -t cgroup2 -o nsdelegate,memory_recursiveprot none /sys/fs/cgroup  # as systemd does
 insmod /usr/lib/uml/modules/$(uname -r)/kernel/fs/overlayfs/overlay.ko 2>/dev/null
 ip link set lo up
 cd {root}

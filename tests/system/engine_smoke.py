@@ -12,7 +12,8 @@ from typing import Any
 
 from gateway.engines.base import ContainerSpec, ContainerState, Engine
 from gateway.engines.oci.engine import OciEngine
-from gateway.host import cgroup
+from gateway.engines.oci.options import OciOptions
+from gateway.host import cgroup, mounts
 from gateway.model.app import Limits
 from tests.conformance.rootfs import IMAGE, BusyboxImage
 
@@ -35,7 +36,7 @@ async def smoke(engine: Engine) -> dict[str, Any]:
     (status,) = await engine.list()
     group = cgroup.ROOT / Path(f"/proc/{status.pid}/cgroup").read_text().strip().removeprefix("0::/")
     seen: dict[str, Any] = {
-        "mode": cgroup.mode(), "state": status.state, "group": str(group),
+        "mode": cgroup.mode(), "options": mounts.options_of(cgroup.ROOT)[1], "state": status.state, "group": str(group),
         **{name: (group / name).read_text().strip() for name in ("memory.max", "pids.max", "memory.oom.group")},
     }  # fmt: skip
     stats = await engine.stats(SPEC.id)
@@ -67,7 +68,7 @@ async def _oom(engine: Engine) -> list[Any]:
 
 
 async def main(target: Path) -> None:
-    engine = OciEngine(RUN / "engine", BusyboxImage(RUN / "image"), ["crun"], 64 << 10)
+    engine = OciEngine(RUN / "engine", BusyboxImage(RUN / "image"), ["crun"], 64 << 10, OciOptions(favordynmods=True))
     try:
         seen = await smoke(engine)
     except Exception:

@@ -12,6 +12,7 @@ def test_the_engine_on_pure_cgroup_v2() -> None:
     assert (seen["mode"], seen["state"]) == ("v2", "running")
     assert seen["group"].startswith("/sys/fs/cgroup/fieldgate")
     assert (seen["memory.max"], seen["pids.max"], seen["memory.oom.group"]) == (str(MEMORY_BYTES), str(PIDS), "1")
+    assert seen["options"] == ["nsdelegate", "favordynmods", "memory_recursiveprot"], "as it was, and faster"
     assert seen["stats"] == [True, True, MEMORY_BYTES, 2, 0]
     assert seen["counts_io"]
     assert seen["exec"] == [7, "inside\n"]

@@ -120,10 +120,20 @@ class OciEngine:
         self._runtime.root.mkdir(mode=0o700, exist_ok=True)
         await self._namespace.prepare()
         cgroup.make_parent(self._group)
+        favoured = self._options.favordynmods and self._favour_changes()
         self._exits.open()
         for container in self._records.names():
             await self._adopt(container)
-        log.info("engine ready runtime=%s cgroups=%s", Path(self._runtime_path).name, self._mode)
+        name = Path(self._runtime_path).name
+        log.info("engine ready runtime=%s cgroups=%s favordynmods=%s", name, self._mode, favoured)
+
+    @staticmethod
+    def _favour_changes() -> bool:
+        try:
+            return cgroup.favour_changes()
+        except OSError as refused:
+            log.info("cgroups stay as they are mounted: containers start slower cause=%s", refused)
+            return False
 
     async def _adopt(self, container: str) -> None:
         """Take over a container of an earlier agent, or clear away one whose creation was cut short."""

@@ -10,3 +10,5 @@ from pathlib import Path
 class OciOptions:
     cache: Path | None = None
     """Where compiled seccomp filters outlive a reboot; None: below the run directory, for as long as that lasts."""
+    favordynmods: bool = False
+    """Set this option of cgroup2 where the kernel has it: starts get faster, forks a little slower, machine-wide."""
