@@ -90,6 +90,10 @@ class Unavailable(FieldgateError):
     code, http_status, exit_code = "unavailable", 503, 75
 
 
+class Exhausted(Unavailable):
+    """Memory or disk of this board are taken: trying again helps once something else has let go of some."""
+
+
 class TimedOut(FieldgateError):
     """Nothing answered in time."""
 

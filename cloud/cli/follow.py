@@ -20,6 +20,8 @@ class Result(StrEnum):
     REMOVED = "removed"
     FAILED = "failed"
     ROLLED_BACK = "rolled_back"
+    PINNED = "pinned"
+    """Another version is pinned there: this one waits."""
     REFUSED = "refused"
     TIMED_OUT = "timed_out"
 
@@ -71,6 +73,8 @@ class Following:
         match report["rollout"]:
             case Rollout.ROLLED_BACK if report["digest"] != self.digest:
                 return Verdict(Result.ROLLED_BACK, reason)
+            case Rollout.PINNED if report["digest"] != self.digest:
+                return Verdict(Result.PINNED, reason)
             case Rollout.FAILED:
                 return Verdict(Result.FAILED, reason)
             case Rollout.DONE if report["digest"] == self.digest:

@@ -10,6 +10,9 @@ from gateway.errors import InvalidInput
 from gateway.model.wire import to_wire
 from gateway.operations import Operations
 
+OPERATOR: Final = "the operator"
+"""Who calls here: root of this box, whoever that is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -44,6 +47,20 @@ async def app(call: Call) -> Answer:
 async def control(call: Call) -> Answer:
     await call.operations.control(call.path["app"], call.path["action"])
     return None
+
+
+async def why(call: Call) -> Answer:
+    explained: dict[str, Any] = to_wire(await call.operations.inspection.why(call.path["app"]))
+    return explained
+
+
+async def stats(call: Call) -> Answer:
+    return await call.operations.inspection.stats(call.query.get("app", ""))
+
+
+async def order(call: Call) -> Answer:
+    version = await call.operations.order(call.path["app"], call.path["order"], OPERATOR)
+    return {"app": call.path["app"], "order": call.path["order"], "version": version}
 
 
 async def logs(call: Call) -> Answer:
@@ -83,7 +100,10 @@ ROUTES: Final = (
     Route("GET", "/v1/apps", apps),
     Route("GET", "/v1/apps/{app}", app),
     Route("POST", "/v1/apps/{app}/{action}", control),
+    Route("POST", "/v1/apps/{app}/orders/{order}", order),
+    Route("GET", "/v1/apps/{app}/why", why),
     Route("GET", "/v1/apps/{app}/logs", logs),
+    Route("GET", "/v1/stats", stats),
     Route("GET", "/v1/tags", tags),
     Route("PUT", "/v1/desired/{authority}", deploy),
     Route("DELETE", "/v1/volumes/{app}", purge),

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from gateway import __version__
-from gateway.cli import apps, deploy, doctor, down, logs, run, status, tags
+from gateway.cli import apps, deploy, doctor, down, logs, pin, restart, rollback, run, stats, status, tags, top, why
 from gateway.errors import FieldgateError
 from gateway.paths import Paths
 
-COMMANDS = (run, status, apps, logs, tags, deploy, doctor, down)
+COMMANDS = (run, status, apps, why, logs, stats, top, restart, rollback, pin, tags, deploy, doctor, down)
 
 
 def main(arguments: list[str] | None = None) -> int:

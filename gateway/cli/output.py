@@ -15,10 +15,16 @@ def print_json(value: Any) -> None:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> None:
     """A table without lines; `empty` says what it means that there is nothing."""
     from rich.console import Console
+
+    table = made_table(columns, rows)
+    console = Console(file=sys.stdout)
+    console.print(table if table.row_count else empty)
+
+
+def made_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
     from rich.table import Table
 
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    console = Console(file=sys.stdout)
-    console.print(table if table.row_count else empty)
+    return table

@@ -42,6 +42,9 @@ class PullProgress:
     done_bytes: int
     total_bytes: int
     text: str
+    layer: int = 0
+    """Which of `layers` it is at, from 1 on; 0 until the manifest is known."""
+    layers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,11 @@ class Puller:
         self._plain_http, self._reserved_disk_bytes = tuple(plain_http), reserved_disk_bytes
         self._credentials, self._retry, self._tries = credentials, retry, tries
         self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
+        self._troubles: dict[str, str] = {}
+
+    def trouble(self, image: str) -> str:
+        """Why its pull makes no headway at the moment: the last failure, until bytes come again. Empty: none."""
+        return self._troubles.get(pinned_digest(image), "")
 
     async def pull(self, image: str) -> AsyncGenerator[PullProgress, None]:
         """Yields progress a few times a second and ends when the store has the image. Iterate it under `aclosing`.
@@ -89,7 +97,7 @@ class Puller:
         NotSupported: no such platform. Corrupted: wrong digests. Unavailable: no link, or no disk; worth trying again.
         """
         reference, pinned = Reference.parse(image), pinned_digest(image)
-        async with self._one_at_a_time(pinned):
+        async with self._one_at_a_time(pinned), self._without_trouble(pinned):
             if self._store.has(image):
                 return
             registry = Registry(reference.host, self._plain_http, self._credentials)
@@ -103,7 +111,9 @@ class Puller:
                     where = f"layer {number} of {len(plan.layers)}"
                     async with contextlib.aclosing(self._layer(registry, plan, layer, diff_id)) as steps:
                         async for bytes_done, verb in steps:
-                            yield PullProgress(done + bytes_done, plan.total_bytes, f"{verb} {where}")
+                            yield PullProgress(
+                                done + bytes_done, plan.total_bytes, f"{verb} {where}", number, len(plan.layers)
+                            )
                     done += layer.size
                 await asyncio.to_thread(self._store.commit, plan.record)
             yield PullProgress(plan.total_bytes, plan.total_bytes, "complete")
@@ -147,7 +157,7 @@ class Puller:
             try:
                 return await _in_thread(registry, fetch)
             except (Unavailable, TimedOut) as error:
-                await self._before_retry(error, failures)
+                await self._before_retry(reference.digest, error, failures)
         raise AssertionError("unreachable: the last failure raises")
 
     # Layers
@@ -178,6 +188,8 @@ class Puller:
             )
             try:
                 while not (await asyncio.wait([task], timeout=PROGRESS_INTERVAL_S))[0]:
+                    if download.offset > before >= 0:
+                        self._troubles.pop(plan.record.pinned, None)
                     yield download.offset
             finally:
                 await _settle(task)
@@ -192,15 +204,23 @@ class Puller:
             except (Unavailable, TimedOut) as error:
                 failures = 1 if download.offset > before >= 0 else failures + 1
                 before = download.offset
-                await self._before_retry(error, failures)
+                await self._before_retry(plan.record.pinned, error, failures)
         await asyncio.to_thread(self._store.accept_blob, partial, layer.digest)
 
-    async def _before_retry(self, error: Unavailable | TimedOut, failures: int) -> None:
+    async def _before_retry(self, pinned: str, error: Unavailable | TimedOut, failures: int) -> None:
         """Wait, or give up."""
+        self._troubles[pinned] = error.message
         if failures >= self._tries:
             raise error
         log.log(logging.WARNING if failures == 1 else logging.DEBUG, "pull interrupted, trying again cause=%s", error)
         await asyncio.sleep(self._retry.delay_s(failures, random.random))
+
+    @contextlib.asynccontextmanager
+    async def _without_trouble(self, pinned: str) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            self._troubles.pop(pinned, None)
 
     # Disk
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.errors import Unavailable
+from gateway.errors import Exhausted
 
 UNPACKED_PER_COMPRESSED: Final = 4
 """gzip makes file systems 2.5 to 3 times smaller, zstd 3 to 4: an estimate to the safe side."""
@@ -33,9 +33,9 @@ def needed_bytes(missing: Iterable[MissingLayer]) -> int:
 
 
 def check_space(image: str, needed: int, free: int, reserved: int) -> None:
-    """Unavailable, naming both sides, when `needed` does not fit into `free` less what the profile reserves."""
+    """Exhausted, naming both sides, when `needed` does not fit into `free` less what the profile reserves."""
     if needed > free - reserved:
-        raise Unavailable(
+        raise Exhausted(
             f"cannot pull {image}: it needs about {_mib(needed)} of disk, and {_mib(max(0, free - reserved))} are free"
             f" ({_mib(free)} less the {_mib(reserved)} that the profile's `reserved_disk_bytes` keeps)",
             hint="remove APPs or old images, or lower `reserved_disk_bytes` in the profile",

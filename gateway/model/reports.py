@@ -36,6 +36,8 @@ class Rollout(StrEnum):
     DONE = "done"
     ROLLED_BACK = "rolled_back"
     """The newest version failed; the last good one runs again."""
+    PINNED = "pinned"
+    """Another version is pinned: the newest one waits until it is unpinned."""
     FAILED = "failed"
     """The newest version failed and there is no good one to go back to; it is tried again."""
 
@@ -70,6 +72,10 @@ class AppReport:
     services: tuple[ServiceReport, ...]
     reason: str = ""
     stopped_by_operator: bool = False
+    pinned_by: str = ""
+    """Who pinned the version that runs; empty when it is not pinned."""
+    pinned_ns: int = 0
+    """When, Unix time."""
 
 
 class ProgressKind(StrEnum):

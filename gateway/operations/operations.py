@@ -13,10 +13,12 @@ from gateway.engines.base import Engine, LogLine
 from gateway.errors import InvalidInput, NotFound
 from gateway.field.lines import Lines
 from gateway.field.serial_buses import SerialBuses
+from gateway.model.causes import Link
 from gateway.model.enrolment import Enrolment
 from gateway.model.names import APP, AUTHORITY, check
 from gateway.model.tags import Sample
 from gateway.model.wire import to_wire
+from gateway.operations.inspection import Inspection
 from gateway.outbox.outbox import Outbox
 from gateway.pipeline.pipeline import Pipeline
 from gateway.reconcile.acceptance import Acceptance
@@ -44,6 +46,8 @@ class Rooms:
     buses: SerialBuses
     cloud: Callable[[], dict[str, Any]] = dict
     """State of the link to the cloud."""
+    links: Callable[[], Sequence[Link]] = tuple
+    """Network links, the nearest to the wire first."""
 
 
 class Operations:
@@ -55,6 +59,7 @@ class Operations:
         self._acceptance = rooms.acceptance
         self._reconciler = rooms.reconciler
         self._engine = rooms.engine
+        self.inspection = Inspection(rooms.acceptance, rooms.reconciler, rooms.engine, self._links)
         self._stop = stop
         self.tear_down = False
         """Whether everything is to go when the agent has stopped (`fieldgate down`)."""
@@ -87,6 +92,16 @@ class Operations:
         check(AUTHORITY, authority, "authority")
         decision = await self._acceptance.accept(authority, envelope)
         return {"decision": decision.value, "revision": self._acceptance.revisions()[authority]}
+
+    async def order(self, app: str, order: str, by: str) -> str:
+        """`rollback`, `retry` (the version that was rolled back), `pin` or `unpin`; the version that is to run now."""
+        orders = self._reconciler.orders
+        known = {
+            "rollback": orders.roll_back, "retry": orders.try_again, "pin": orders.pin, "unpin": orders.unpin,
+        }  # fmt: skip
+        if order not in known:
+            raise InvalidInput(f"cannot {order[:40]} an APP: one of {', '.join(known)}")
+        return await known[order](app, by)
 
     async def control(self, app: str, action: str) -> None:
         """`stop`, `start` or `restart` one APP."""
@@ -127,6 +142,11 @@ class Operations:
                 wire: dict[str, Any] = to_wire(report)
                 return wire
         raise NotFound(f"cannot find APP {app}", hint="fieldgate apps lists what is deployed")
+
+    def _links(self) -> Sequence[Link]:
+        cloud = self._rooms.cloud()
+        session = [Link("to the broker", cloud["connected"], cloud["since_ns"], cloud["error"])] if cloud else []
+        return [*self._rooms.links(), *session]
 
     def down(self) -> None:
         """End the agent and take down all APPs, mounts and cgroups with it."""

@@ -11,10 +11,11 @@ from typing import Final, Protocol
 
 from gateway.endpoints import Endpoints, EndpointSpec
 from gateway.engines.base import ContainerSpec, Engine, Mount, container_id
-from gateway.errors import Unavailable
+from gateway.errors import Exhausted
 from gateway.model.app import App, Service
 from gateway.model.reports import Progress, ProgressKind
 from gateway.reconcile.records import AppRecords
+from gateway.reconcile.situation import Pulling
 from gateway.reconcile.steps import Create, Pull, Remove, Start, Stop
 from gateway.reconcile.view import service_digest
 
@@ -32,10 +33,16 @@ class PullProgress(Protocol):
     def total_bytes(self) -> int: ...
     @property
     def text(self) -> str: ...
+    @property
+    def layer(self) -> int: ...
+    @property
+    def layers(self) -> int: ...
 
 
 class ImagePuller(Protocol):
     """`images.puller.Puller`."""
+
+    def trouble(self, image: str) -> str: ...
 
     def pull(self, image: str) -> AsyncGenerator[PullProgress, None]: ...
 
@@ -58,23 +65,38 @@ class Executor:
         self._records = records
         self._volumes = volumes
         self._tell = tell
+        self._pulling: dict[str, tuple[str, PullProgress]] = {}
 
     async def pull(self, app: str, step: Pull) -> None:
         """All images of the step, one after the other."""
-        for image in step.images:
-            log.info("pulling app=%s image=%s", app, image)
-            async with contextlib.aclosing(self._puller.pull(image)) as progress:
-                async for update in progress:
-                    self._tell(
-                        Progress(
-                            ProgressKind.PULL,
-                            app=app,
-                            image=image.partition("@")[0],
-                            text=update.text,
-                            done_bytes=update.done_bytes,
-                            total_bytes=update.total_bytes,
+        try:
+            for image in step.images:
+                log.info("pulling app=%s image=%s", app, image)
+                async with contextlib.aclosing(self._puller.pull(image)) as progress:
+                    async for update in progress:
+                        self._pulling[app] = image, update
+                        self._tell(
+                            Progress(
+                                ProgressKind.PULL,
+                                app=app,
+                                image=image.partition("@")[0],
+                                text=update.text,
+                                done_bytes=update.done_bytes,
+                                total_bytes=update.total_bytes,
+                            )
                         )
-                    )
+        finally:
+            self._pulling.pop(app, None)
+
+    def pulling(self, app: str) -> Pulling | None:
+        """How far its pull is; None while nothing is pulled for it."""
+        if (known := self._pulling.get(app)) is None:
+            return None
+        image, progress = known
+        return Pulling(
+            image.partition("@")[0], progress.text, progress.layer, progress.layers, progress.done_bytes,
+            progress.total_bytes, self._puller.trouble(image),
+        )  # fmt: skip
 
     async def create(self, app: App, step: Create) -> str:
         """Endpoint first, then the container; the id of the new container. Leaves neither behind when it fails."""
@@ -144,12 +166,12 @@ class Executor:
 
 
 def check_memory(app: App, others: list[App], total_bytes: int, reserved_bytes: int) -> None:
-    """Unavailable when the memory limits of all APPs and what the system keeps do not fit into the RAM. Pure."""
+    """Exhausted when the memory limits of all APPs and what the system keeps do not fit into the RAM. Pure."""
     wanted = _limits(app)
     taken = sum(_limits(other) for other in others)
     free = total_bytes - reserved_bytes - taken
     if wanted > free:
-        raise Unavailable(
+        raise Exhausted(
             f"cannot start {app.name}: its memory limits are {wanted >> 20} MiB, but {max(0, free) >> 20} MiB are free"
             f" (RAM {total_bytes >> 20} MiB, system {reserved_bytes >> 20} MiB, other APPs {taken >> 20} MiB)"
         )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from gateway.engines.base import ContainerStatus, Engine
-from gateway.errors import Conflict, FieldgateError, NotFound
+from gateway.errors import Conflict, Exhausted, FieldgateError, NotFound
 from gateway.lifecycle.queue import NewsQueue
 from gateway.model import names
 from gateway.model.app import Grant
@@ -28,9 +28,11 @@ from gateway.reconcile.desired_store import DesiredStore
 from gateway.reconcile.execute import Executor, check_memory
 from gateway.reconcile.health import HealthWatch
 from gateway.reconcile.observer import Observer
+from gateway.reconcile.orders import Orders
 from gateway.reconcile.planner import plan
 from gateway.reconcile.records import AppRecords
 from gateway.reconcile.report import app_report
+from gateway.reconcile.situation import Situation
 from gateway.reconcile.steps import UNHEALTHY, Create, Forget, MarkFailed, MarkGood, Pull, Remove, Start, Step, Stop
 from gateway.reconcile.view import AppView
 from gateway.reconcile.wanted import Permitted, Wanted
@@ -85,11 +87,15 @@ class Reconciler:
         self._granted: dict[str, Grant] | None = None
         self._wake = asyncio.Event()
         self._steps: dict[str, asyncio.Task[None]] = {}
+        self._doing: dict[str, Step] = {}
+        self._views: dict[str, AppView] = {}
+        self._engine_error = ("", 0)
         self._health = HealthWatch(engine, self._wake.set)
         self._wanted = Wanted(desired, records, permitted)
         self._observer = Observer(self._wanted, records, images, self._health, away)
         self._bookkeeping = Bookkeeping(self._wanted, records, images)
         self._reports: dict[str, AppReport] = {}
+        self.orders = Orders(self._wanted, records, self._wake.set)
 
     # What the doors ask for
 
@@ -104,7 +110,7 @@ class Reconciler:
     async def set_stopped(self, app: str, stopped: bool) -> None:
         """The operator's stop or start; remembered across reboots. NotFound."""
         self._wanted.require(app)
-        await asyncio.to_thread(self._records.put, app, replace(self._records.get(app), stopped=stopped))
+        await asyncio.to_thread(self._records.change, app, lambda record: replace(record, stopped=stopped))
         log.info("operator %s app=%s", "stopped" if stopped else "started", app)
         self._wake.set()
 
@@ -140,6 +146,25 @@ class Reconciler:
                 return entry.container
         raise NotFound(f"cannot find a container of {app}{f'/{service}' if service else ''}")
 
+    def situation(self, app: str) -> Situation:
+        """What is known of it. NotFound: nobody wants it and nothing of it is left."""
+        view, wanted = self._views.get(app), self._wanted.app(app)
+        if view is None or (wanted is None and app not in self._reports):
+            self._wanted.require(app)
+            view = AppView(app, self._wanted.target(app))  # accepted a moment ago: not looked at yet
+        return Situation(
+            view,
+            self._records.get(app),
+            self._wanted.owner(app)[0],
+            time.monotonic(),
+            wanted.version if wanted else "",
+            self._wanted.pin(app),
+            self._doing.get(app),
+            self._executor.pulling(app),
+            engine_error=self._engine_error[0],
+            engine_error_ns=self._engine_error[1],
+        )
+
     # The loop
 
     async def run(self) -> None:
@@ -149,8 +174,10 @@ class Reconciler:
                 self._wake.clear()
                 try:
                     pause_s = await self._round()
+                    self._engine_error = ("", 0)
                 except FieldgateError as failure:
                     log.warning("cannot observe containers cause=%s", failure)
+                    self._engine_error = (failure.message, self._engine_error[1] or time.time_ns())
                     pause_s = AFTER_ENGINE_FAILURE_S
                 try:
                     async with asyncio.timeout(pause_s):
@@ -184,6 +211,7 @@ class Reconciler:
             if view is None:
                 continue
             views.append(view)
+            self._views[app] = view
             planned = plan(view, now)
             self._report(view, now)
             if planned.step is not None:
@@ -201,9 +229,11 @@ class Reconciler:
     def _begin(self, view: AppView, step: Step) -> None:
         task = asyncio.create_task(self._do(view, step), name=f"{view.name} {type(step).__name__.lower()}")
         self._steps[view.name] = task
+        self._doing[view.name] = step
 
         def done(finished: asyncio.Task[None]) -> None:
             self._steps.pop(view.name, None)
+            self._doing.pop(view.name, None)
             self._wake.set()
             if not finished.cancelled() and (failure := finished.exception()) is not None:
                 log.error("step failed unexpectedly app=%s", view.name, exc_info=failure)
@@ -218,7 +248,7 @@ class Reconciler:
             reason = failure.message if isinstance(failure, FieldgateError) else f"internal: {failure!r}"
             log.warning("step failed app=%s step=%s cause=%s", view.name, type(step).__name__.lower(), reason)
             if isinstance(step, Pull):
-                memory.note_failed_pull(reason, time.monotonic())
+                memory.note_failed_pull(reason, time.monotonic(), exhausted=isinstance(failure, Exhausted))
             elif isinstance(step, Create):
                 memory.note_failed_step(step.service.name, reason, time.monotonic())
             elif isinstance(step, Start | Stop | Remove):
@@ -237,6 +267,7 @@ class Reconciler:
                 assert view.target is not None
                 others = self._wanted.others(view.name)
                 check_memory(view.target, others, self._ram_bytes, self._reserved_bytes)
+                await self._bookkeeping.clean_images()
                 await self._executor.pull(view.name, step)
             case Create():
                 assert view.target is not None
@@ -257,6 +288,7 @@ class Reconciler:
     async def _forget(self, app: str) -> None:
         await self._bookkeeping.forget(app)
         self._observer.forget(app)
+        self._views.pop(app, None)
         if self._reports.pop(app, None) is not None:
             log.info("APP removed app=%s", app)
             self.news.put(AppRemoved(app))
@@ -265,7 +297,8 @@ class Reconciler:
 
     def _report(self, view: AppView, now: float) -> None:
         authority, revision = self._wanted.owner(view.name)
-        report = app_report(view, self._records.get(view.name), authority, revision, now)
+        pin = self._wanted.pin(view.name)
+        report = app_report(view, self._records.get(view.name), authority, revision, now, pin)
         if view.target is None and not view.containers and view.name not in self._reports:
             return
         if report != self._reports.get(view.name):

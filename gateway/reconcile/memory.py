@@ -35,6 +35,7 @@ class AppMemory:
         self.stopped_unhealthy: set[str] = set()
         self.pull_not_before = 0.0
         self.pull_error = ""
+        self.pull_exhausted = False
 
     def turn_to(self, target: App | None) -> None:
         """A new version starts with a clean sheet."""
@@ -84,8 +85,9 @@ class AppMemory:
             past, failures=failures, not_before=now + RETRY.delay_s(failures, self._random), last_error=reason
         )
 
-    def note_failed_pull(self, reason: str, now: float) -> None:
+    def note_failed_pull(self, reason: str, now: float, *, exhausted: bool = False) -> None:
         self._pull_failures += 1
+        self.pull_exhausted = exhausted
         self.pull_error = reason
         self.pull_not_before = now + RETRY.delay_s(self._pull_failures, self._random)
 

@@ -53,6 +53,8 @@ class Observer:
         current = frozenset(s.id for s in statuses if s.digest in digests and s.id not in memory.restart_requested)
         memory.observe(statuses, current, now)
         containers = tuple(self._container(status, memory) for status in statuses)
+        wanted, pin = self._wanted.app(app), self._wanted.pin(app)
+        held = wanted is not None and pin is not None and pin.version.digest != wanted.digest
         rolling = target is not None and (record.good is None or target.digest != record.good.digest)
         view = AppView(
             name=app,
@@ -61,12 +63,14 @@ class Observer:
             can_roll_back=rolling and record.good is not None,
             stopped=record.stopped,
             withheld=self._wanted.withheld(app),
-            rolled_back=target is not self._wanted.app(app),
+            rolled_back=pin is None and target is not wanted,
+            held=held,
             containers=containers,
             history=dict(memory.history),
             pull_not_before=memory.pull_not_before,
             pull_error=memory.pull_error,
             away={s.name: cause for s in (target.services if target else ()) if (cause := self._away(s.engine))},
+            pull_exhausted=memory.pull_exhausted,
         )
         return replace(view, missing_images=self._missing_images(view))
 

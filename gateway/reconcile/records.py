@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -20,27 +22,46 @@ GENERATION_BLOCK: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """This version stays, whatever the authority desires, until somebody unpins it."""
+
+    version: App
+    authority: str
+    """Whose APP it was then: an APP that changed hands is not held by it."""
+    by: str
+    since_ns: int
+    """Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
 class AppRecord:
     """One APP. A version is known by its `App.digest`."""
 
     good: App | None = None
     """The last version that passed its health gate."""
+    previous: App | None = None
+    """The one before it: where an operator's roll-back goes to."""
     failed_digest: str = ""
     """The version that was rolled back; it is not tried again until the desired state holds another one."""
     failed_reason: str = ""
     stopped: bool = False
     """By the operator, until the operator starts it again."""
+    pin: Pin | None = None
     reserved_generation: int = 1
     """No generation from here on was ever used."""
 
 
 class AppRecords:
-    """One state file per APP. Reading is free; `put` and `remove` block for an fsync."""
+    """One state file per APP. Reading is free; `put`, `change` and `remove` block for an fsync.
+
+    They may be called from several threads: what one of them changes is not lost to another.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._records: dict[str, AppRecord] = {}
         self._next_generation: dict[str, int] = {}
+        self._writing = threading.RLock()
 
     def load(self) -> None:
         """Read all. With a damaged record goes the rollback target, not the APP: that goes on by the desired state."""
@@ -59,20 +80,30 @@ class AppRecords:
         return self._records.get(app, AppRecord())
 
     def put(self, app: str, record: AppRecord) -> None:
-        if record != self._records.get(app):
-            StateFile(self._directory / f"{app}.json", SCHEMA).write(to_wire(record))
-            self._records[app] = record
+        with self._writing:
+            if record != self._records.get(app):
+                StateFile(self._directory / f"{app}.json", SCHEMA).write(to_wire(record))
+                self._records[app] = record
+
+    def change(self, app: str, change: Callable[[AppRecord], AppRecord]) -> AppRecord:
+        """Put what `change` makes of the record as it is now; nothing when it raises."""
+        with self._writing:
+            record = change(self.get(app))
+            self.put(app, record)
+        return record
 
     def remove(self, app: str) -> None:
-        if app in self._records:
-            StateFile(self._directory / f"{app}.json", SCHEMA).remove()
-            del self._records[app]
+        with self._writing:
+            if app in self._records:
+                StateFile(self._directory / f"{app}.json", SCHEMA).remove()
+                del self._records[app]
 
     def next_generation(self, app: str, at_least: int) -> int:
         """A generation that was never used. `at_least`: above every container that is there (a lost record)."""
-        record = self.get(app)
-        following = max(self._next_generation.get(app, record.reserved_generation), at_least)
-        if app not in self._next_generation or following >= record.reserved_generation:
-            self.put(app, replace(record, reserved_generation=following + GENERATION_BLOCK))
-        self._next_generation[app] = following + 1
-        return following
+        with self._writing:
+            record = self.get(app)
+            following = max(self._next_generation.get(app, record.reserved_generation), at_least)
+            if app not in self._next_generation or following >= record.reserved_generation:
+                self.put(app, replace(record, reserved_generation=following + GENERATION_BLOCK))
+            self._next_generation[app] = following + 1
+            return following

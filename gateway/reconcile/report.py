@@ -6,18 +6,20 @@ from gateway.engines.base import ContainerState
 from gateway.model.app import Service
 from gateway.model.reports import AppReport, Phase, Rollout, ServiceReport
 from gateway.reconcile.phases import Standing, standing
-from gateway.reconcile.records import AppRecord
+from gateway.reconcile.records import AppRecord, Pin
 from gateway.reconcile.view import AppView
 
 
-def app_report(view: AppView, record: AppRecord, authority: str, revision: int, now: float) -> AppReport:
+def app_report(
+    view: AppView, record: AppRecord, authority: str, revision: int, now: float, pin: Pin | None = None
+) -> AppReport:
     """One APP as it is now. `since_ns` of a service is when its container started."""
     if view.target is None:
         services = tuple(
             ServiceReport(c.status.service, Phase.REMOVING, "", c.status.id, c.status.pid) for c in view.containers
         )
         return AppReport(view.name, authority, revision, "", "", Rollout.ROLLING, services, "no longer wanted")
-    rollout, reason = _rollout(view, record)
+    rollout, reason = _rollout(view, record, pin)
     return AppReport(
         app=view.name,
         authority=authority,
@@ -28,12 +30,16 @@ def app_report(view: AppView, record: AppRecord, authority: str, revision: int, 
         services=tuple(_service_report(view, s, standing(view, s, now)) for s in view.target.services),
         reason=reason,
         stopped_by_operator=view.stopped,
+        pinned_by=pin.by if pin else "",
+        pinned_ns=pin.since_ns if pin else 0,
     )
 
 
-def _rollout(view: AppView, record: AppRecord) -> tuple[Rollout, str]:
+def _rollout(view: AppView, record: AppRecord, pin: Pin | None) -> tuple[Rollout, str]:
     if view.withheld:
         return Rollout.FAILED, view.withheld
+    if view.held and pin is not None:
+        return Rollout.PINNED, f"version {pin.version.version} is pinned by {pin.by}"
     if view.rolled_back:
         return Rollout.ROLLED_BACK, record.failed_reason
     if not view.rolling:

@@ -60,11 +60,15 @@ class AppView:
     """Why it must not run, though it is wanted."""
     rolled_back: bool = False
     """The desired version has failed; the target is the last good one."""
+    held: bool = False
+    """Another version is desired; the target is pinned."""
     containers: tuple[ContainerView, ...] = ()
     missing_images: frozenset[str] = frozenset()
     history: Mapping[str, ServiceHistory] = field(default_factory=dict)
     pull_not_before: float = 0.0
     pull_error: str = ""
+    pull_exhausted: bool = False
+    """Memory or disk of this board are too small for it; no link and no registry is to blame."""
     away: Mapping[str, str] = field(default_factory=dict)
     """Services of the target whose engine does not answer -> why. Nothing is known of them and nothing is done."""
 

@@ -12,7 +12,7 @@ from gateway.errors import FieldgateError, NotFound
 from gateway.model.app import App, Grant
 from gateway.model.desired import AcceptedDesired, Desired
 from gateway.reconcile.desired_store import DesiredStore
-from gateway.reconcile.records import AppRecords
+from gateway.reconcile.records import AppRecords, Pin
 
 Permitted = Callable[[Desired], None]
 """Raises when this board's profile does not allow (any more) what the desired state grants."""
@@ -23,7 +23,7 @@ class Wanted:
         self._desired = desired
         self._records = records
         self._permitted = permitted
-        self._withheld: dict[str, tuple[str, dict[str, str]]] = {}
+        self._withheld: dict[str, tuple[str, App, str]] = {}
 
     @property
     def uncertain(self) -> bool:
@@ -49,11 +49,18 @@ class Wanted:
         return found
 
     def target(self, name: str) -> App | None:
-        """What is to run: the desired version, or the last good one when the desired one has failed."""
+        """What is to run: the pinned version, the last good one when the desired one has failed, or the desired one."""
         wanted, record = self.app(name), self._records.get(name)
+        if wanted is not None and (pin := self.pin(name)) is not None:
+            return pin.version
         if wanted is not None and record.good is not None and record.failed_digest == wanted.digest:
             return record.good
         return wanted
+
+    def pin(self, name: str) -> Pin | None:
+        """The pin that holds; one of an earlier owner of the name does not."""
+        pin = self._records.get(name).pin
+        return pin if pin is not None and pin.authority == self.owner(name)[0] else None
 
     def owner(self, name: str) -> tuple[str, int]:
         """Authority and revision that want it."""
@@ -69,15 +76,19 @@ class Wanted:
     def withheld(self, name: str) -> str:
         """Why it must not run though it was accepted once; empty when it may.
 
-        A new firmware may have another profile. Judged once per desired state: the profile does not change while the
-        agent runs.
+        A new firmware may have another profile. Judged once per desired state and version that is to run, be it an
+        earlier one: the profile does not change while the agent runs.
         """
-        for authority, accepted in self._all():
-            known = self._withheld.get(authority)
-            if known is None or known[0] != accepted.digest:
-                known = self._withheld[authority] = (accepted.digest, self._judge(accepted.desired))
-            if name in known[1]:
-                return known[1][name]
+        target = self.target(name)
+        if target is None:
+            return ""
+        for _, accepted in self._all():
+            if all(app.name != name for app in accepted.desired.apps):
+                continue
+            known = self._withheld.get(name)
+            if known is None or known[0] != accepted.digest or known[1] is not target:
+                known = self._withheld[name] = (accepted.digest, target, self._judge(accepted.desired, target))
+            return known[2]
         return ""
 
     def grants(self, reported: set[str]) -> dict[str, Grant]:
@@ -92,18 +103,22 @@ class Wanted:
 
     def kept_images(self) -> frozenset[str]:
         """Images that an APP runs, or may have to go back to."""
-        wanted = self.others("")
-        good = [good for name in self._records.names() if (good := self._records.get(name).good) is not None]
-        return frozenset(service.image for app in (*wanted, *good) for service in app.services)
+        kept = self.others("")
+        for name in self._records.names():
+            record, wanted = self._records.get(name), self.app(name)
+            kept += [record.good] if record.good else []
+            kept += [record.pin.version] if record.pin else []
+            # While a newer version is on trial its roll-back goes to the good one: the one before makes room.
+            if record.previous and record.good and wanted and wanted.digest == record.good.digest:
+                kept.append(record.previous)
+        return frozenset(service.image for app in kept for service in app.services)
 
     def _all(self) -> list[tuple[str, AcceptedDesired]]:
         return list(self._desired.current.items())
 
-    def _judge(self, desired: Desired) -> dict[str, str]:
-        refused = {}
-        for app in desired.apps:
-            try:
-                self._permitted(replace(desired, apps=(app,)))
-            except FieldgateError as failure:
-                refused[app.name] = " ".join(str(failure).split())
-        return refused
+    def _judge(self, desired: Desired, app: App) -> str:
+        try:
+            self._permitted(replace(desired, apps=(app,)))
+        except FieldgateError as failure:
+            return " ".join(str(failure).split())
+        return ""

@@ -51,6 +51,9 @@ class Images:
         self.kept = keep
         return 0
 
+    def trouble(self, image: str) -> str:
+        return ""
+
     async def pull(self, image: str) -> AsyncGenerator[PullProgress, None]:
         if not self.online:
             raise Unavailable("cannot reach the registry")

@@ -83,7 +83,7 @@ def test_an_update_pulls_before_it_stops(site: Site) -> None:
             await until(lambda: (r := report(agent)) is not None and r.version == "two" and r.rollout is Rollout.DONE)
             assert len(site.machine.running()) == 1
             await until(lambda: len(site.machine.statuses) == 1)
-            assert {image.split("/")[1][:3] for image in site.images.kept} == {"two"}
+            assert {image.split("/")[1][:3] for image in site.images.kept} == {"one", "two"}, "to roll back to"
 
     asyncio.run(scenario())
 
