@@ -5,7 +5,8 @@
         gateway = esdk.Gateway(fake.path)
 
 `fake.go_away()` and `fake.come_back()` are the agent's restart; `fake.fail("POST", "/v1/tags", "unavailable")` the next
-call's error. It checks grants as the gateway does, but not limits and ranges: docs/esdk.md names those.
+call's error; `fake.lose_answer("POST", "/v1/tags")` does what is asked and then hangs up, as an agent that is killed in
+that moment. It checks grants as the gateway does, but not limits and ranges: docs/esdk.md names those.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from esdk.modbus import crc16
 Answer = Callable[[bytes], Optional[bytes]]
 _STATUS = {"invalid_input": 400, "not_permitted": 403, "not_found": 404, "conflict": 409, "corrupted": 500,
            "unavailable": 503, "timed_out": 504}  # fmt: skip
+
+
+_LOST = "lost"
 
 
 class Refused(Exception):
@@ -76,6 +80,10 @@ class FakeGateway:
         """The next call of that method below `path` ends in this error; may be called several times."""
         with self.lock:
             self.failures.append((method, path, code))
+
+    def lose_answer(self, method: str, path: str) -> None:
+        """The next call of that method below `path` is carried out, but its answer never arrives."""
+        self.fail(method, path, _LOST)
 
     def go_away(self) -> None:
         """The agent is gone: nobody answers, every connection is cut."""
@@ -174,24 +182,32 @@ class _Handler(BaseHTTPRequestHandler):
         fake, target = self.server.fake, urlsplit(self.path)
         data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
-            self._maybe_fail(fake, target.path)
+            lost = self._maybe_fail(fake, target.path)
             match = parse_qs(target.query).get("match", ["#"])[0]
             if target.path == "/v1/tags/events":
                 self._events(fake, match)
                 return
             parts = [unquote(part) for part in target.path.split("/")[2:]]
-            self._send(200, _call(fake, self.command, parts, match, data, self.headers.get("Idempotency-Key", "")))
+            answer = _call(fake, self.command, parts, match, data, self.headers.get("Idempotency-Key", ""))
+            if lost:
+                self.close_connection = True
+                return
+            self._send(200, answer)
         except Refused as refused:
             self._send(refused.status, refused.body)
         except (ValueError, KeyError, TypeError) as fault:
             self._send(400, {"code": "invalid_input", "message": "cannot read the request: {!r}".format(fault)})
 
-    def _maybe_fail(self, fake: FakeGateway, path: str) -> None:
+    def _maybe_fail(self, fake: FakeGateway, path: str) -> bool:
+        """Raises the failure that the test wanted; True when only the answer is to be lost."""
         with fake.lock:
             for failure in fake.failures:
                 if failure[0] == self.command and path.startswith(failure[1]):
                     fake.failures.remove(failure)
+                    if failure[2] == _LOST:
+                        return True
                     raise Refused(failure[2], "the test wanted this failure")
+        return False
 
     def _send(self, status: int, body: Any) -> None:
         data = json.dumps(body).encode()

@@ -1,7 +1,7 @@
 """The data line's rooms in a process of their own, as the agent wires them, without containers: `DIRECTORY APP...`.
 
-Each APP gets an endpoint at `DIRECTORY/APP.main.1/esdk.sock` and may publish `meter/#`. Used by the hostile-APP test
-and by the figure esdk_call_p50.
+Each APP gets an endpoint at `DIRECTORY/APP.main.1/esdk.sock` and may publish `meter/#`. Used by the hostile-APP test,
+by that of accepted samples and by the figure esdk_call_p50.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ GRANT = Grant(
 
 
 async def main(directory: Path, apps: list[str]) -> None:
-    directory.mkdir()
+    directory.mkdir(exist_ok=True)  # killed and started again it goes on with what is there
     endpoints = Endpoints(directory)
     chip = MemoryChip()
     board = [
