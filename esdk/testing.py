@@ -53,7 +53,9 @@ class FakeGateway:
         publish: Sequence[str] = ("#",),
         read: Sequence[str] = (),
         settings: Optional[Mapping[str, str]] = None,
+        directory: str = "",
     ) -> None:
+        """`directory`: an existing one for its socket, which stays; by default a new one, which goes."""
         self.serial = tuple(serial)
         self.gpio = dict(gpio or {})
         self.publish = tuple(publish)
@@ -66,7 +68,8 @@ class FakeGateway:
         self.readers: List[Tuple[str, "queue.Queue[Optional[Dict[str, Any]]]"]] = []
         self.failures: List[Tuple[str, str, str]] = []
         self._answers: Dict[str, Answer] = {}
-        self._directory = ""
+        self._directory = directory
+        self._temporary = not directory
         self.path = ""
         self._server: Optional[_Server] = None
         self._thread: Optional[threading.Thread] = None
@@ -102,18 +105,23 @@ class FakeGateway:
     def come_back(self) -> None:
         """A new agent on the same path. Tags and lines are as they were."""
         self._server = _Server(self.path, self)
+        os.chmod(self.path, 0o666)  # as a gateway's: the APP's user is whoever its image says
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
     def __enter__(self) -> "FakeGateway":
-        self._directory = tempfile.mkdtemp(prefix="esdk-")
+        if self._temporary:
+            self._directory = tempfile.mkdtemp(prefix="esdk-")
         self.path = os.path.join(self._directory, "esdk.sock")
+        if os.path.exists(self.path):
+            os.unlink(self.path)
         self.come_back()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.go_away()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        if self._temporary:
+            shutil.rmtree(self._directory, ignore_errors=True)
 
     def transact(self, port: str, request: bytes) -> bytes:
         if port not in self.serial:

@@ -58,8 +58,18 @@ def data_line(stage: Stage) -> str:
     subprocess.run([*stage.cloud.command("tags"), "--gateway", GATEWAY], timeout=30, check=True)
     records = stage.cloud.samples(GATEWAY, "meter/power")
     window = next(record["record"] for record in reversed(records) if record["kind"] == "window")
+    _check_window(window)
     shape = ", ".join(f"{name} {window[name]:g}" for name in ("mean", "minimum", "maximum", "last", "count"))
     return f"meter/power {shape} {window['unit']}, {waited:.1f} s after the meter had it"
+
+
+def _check_window(window: dict[str, Any]) -> None:
+    """Of one second, of a tag that is read once a second, measured just now."""
+    age_s = time.time() - window["end_ns"] / 1e9
+    if window["end_ns"] - window["start_ns"] != 1e9 or not 1 <= window["count"] <= 2 or not 0 < age_s < 15:
+        raise AssertionError(f"not a window of the last seconds: {window}")
+    if not window["minimum"] <= window["mean"] <= window["maximum"] or window.get("quality", "good") != "good":
+        raise AssertionError(f"not what a good meter gives: {window}")
 
 
 def local_response(stage: Stage) -> str:
@@ -69,4 +79,4 @@ def local_response(stage: Stage) -> str:
     status = stage.status()
     if status["pipeline"]["responses"] <= before:
         raise AssertionError("DO1 was switched, but by no rule")
-    return f"DO1 set {status['pipeline']['last_response_us']:.0f} µs after the tag was written"
+    return f"DO1 set {status['pipeline']['last_response_us']:.0f} µs after the tag reached the gateway"

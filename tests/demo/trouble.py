@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 import time
+import tomllib
 from typing import Any
 
 from gateway.documents.desired import sign_desired
@@ -18,6 +20,7 @@ from tests.demo.telling import say
 from tests.site.processes import wait_until
 
 BROKER_AWAY_S = 10.0
+AFTERMATH_S = 1.5
 
 
 def offline(stage: Stage) -> str:
@@ -35,7 +38,8 @@ def offline(stage: Stage) -> str:
         raise AssertionError("DO1 changed while no agent was alive")
     if not reader.alive():
         raise AssertionError("the APP stopped with the agent")
-    say("without an agent DO1 kept its level (the profile says on_agent_loss = hold), and the APP goes on")
+    choice = _on_agent_loss(stage)
+    say(f"without an agent DO1 kept its level (the next agent will {choice}, says the profile); the APP goes on")
     stage.gateway.start()
     stage.board.wait_for(DO1, 0, 10)
     say("agent started again: found the APP, and its rule let go of DO1; the broker is still away")
@@ -52,7 +56,16 @@ def offline(stage: Stage) -> str:
     if not reader.alive():
         raise AssertionError("the APP was restarted")
     twice = stage.cloud.status()["counts"]["duplicates"]
-    return f"records 1 to {len(numbers)} are in the cloud once each ({twice} arrived twice); the APP never stopped"
+    return (
+        f"records 1 to {len(numbers)} are in the cloud once each ({twice} arrived twice); the APP never stopped; "
+        f"DO1 stayed 1 while the agent was dead (on_agent_loss = {choice})"
+    )
+
+
+def _on_agent_loss(stage: Stage) -> str:
+    """The profile's choice for DO1: hold or safe."""
+    profile = tomllib.loads(stage.gateway.profile.read_text())
+    return str(profile["gpio"]["DO1"].get("on_agent_loss", "hold"))
 
 
 def _outbox(stage: Stage) -> dict[str, Any]:
@@ -114,8 +127,12 @@ def _refusals(stage: Stage) -> int:
         ("unsupported Compose key", "contractor", _signed(stage, payload, strange), "services.main.privileged"),
         ("a device its signer may not use", "contractor", _signed(stage, payload, greedy), "RS485-1"),
     ]
+    held = _standing(stage)
     for what, authority, envelope, reason in attempts:
         _refused(stage, what, authority, envelope, reason)
+    time.sleep(AFTERMATH_S)  # what one of them had set off would show by now
+    if _standing(stage) != held:
+        raise AssertionError("something changed on the gateway after the refusals")
     return len(attempts)
 
 
@@ -155,7 +172,15 @@ def _refused(stage: Stage, what: str, authority: str, envelope: bytes, reason: s
 
 
 def _standing(stage: Stage) -> tuple[object, ...]:
-    """What must not change: containers, their processes, revisions in force."""
+    """What must not change: versions, containers, their processes, revisions in force, and the files of all that."""
     reports = stage.agent.call("GET", "/v1/apps")
     services = [(service.get("container"), service.get("pid")) for report in reports for service in report["services"]]
-    return services, stage.status()["revisions"]
+    versions = [(report["app"], report["digest"], report["rollout"]) for report in reports]
+    paths = stage.gateway.paths
+    files = {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for directory in (paths.desired, paths.apps, paths.images / "refs")
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+    return services, versions, stage.status()["revisions"], files

@@ -22,18 +22,24 @@ from tests.site.processes import wait_until
 
 
 class MqttClient:
-    """Connected while in its context; comes back by itself after the broker was away and subscribes again."""
+    """Connected while in its context; comes back by itself after the broker was away and subscribes again.
 
-    def __init__(self, broker: Broker, login: Login, *filters: str) -> None:
+    `client_id` is what it calls itself: the name in its certificate, unless it lies.
+    """
+
+    def __init__(self, broker: Broker, login: Login, *filters: str, client_id: str = "") -> None:
         self._port = broker.port
         self._filters = filters
         self._lock = threading.Lock()
         self._received: list[tuple[str, bytes]] = []
         self._subscribed = threading.Event()
         self._refused = ""
+        self.disconnections = 0
+        """How often the connection ended that it had."""
         self.on_message: Callable[[str, bytes], None] = lambda topic, payload: None
         """Called in the client's thread for whatever arrives."""
         self._login = login
+        self._client_id = client_id or login.name
         self._client: Client | None = None
 
     @property
@@ -88,7 +94,7 @@ class MqttClient:
         return not answers[0].is_failure
 
     def _made(self) -> Client:
-        client = Client(CallbackAPIVersion.VERSION2, self._login.name, protocol=MQTTProtocolVersion.MQTTv5)
+        client = Client(CallbackAPIVersion.VERSION2, self._client_id, protocol=MQTTProtocolVersion.MQTTv5)
         client.tls_set(
             str(self._login.ca), str(self._login.certificate), str(self._login.key), tls_version=ssl.PROTOCOL_TLS_CLIENT
         )
@@ -112,6 +118,7 @@ class MqttClient:
 
     def _on_disconnect(self, _client: Client, _data: Any, _flags: Any, _reason: Any, _properties: Any) -> None:
         self._subscribed.clear()
+        self.disconnections += 1
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         # The handler first: whoever sees a message in `received` may look at what the handler noted of it.

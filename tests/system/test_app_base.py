@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -76,6 +77,13 @@ def test_an_app_layer_is_small_and_reproducible(base: Path, context: Path, tmp_p
     shutil.copytree(context, elsewhere, copy_function=shutil.copyfile)
     two = build(elsewhere, base, tmp_path / "two")
     assert (one["digest"], one["layers"]) == (two["digest"], 2)
+    manifest = next(
+        document for path in (tmp_path / "one" / "blobs" / "sha256").iterdir()
+        if path.stat().st_size < 100_000 and path.read_bytes()[:1] == b"{"
+        and "layers" in (document := json.loads(path.read_bytes()))
+    )  # fmt: skip
+    base_bytes, app_bytes = (layer["size"] for layer in manifest["layers"])
+    assert app_bytes < 10_000 < 5_000_000 < base_bytes
     (context / "hello.py").write_text("changed")
     assert build(context, base, tmp_path / "three")["digest"] != one["digest"]
 

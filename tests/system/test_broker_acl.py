@@ -76,6 +76,19 @@ def test_a_gateway_cannot_write_its_own_downlink(broker: Broker) -> None:
         assert first.received() == []
 
 
+def test_a_client_id_that_is_not_its_own_takes_over_no_session(broker: Broker) -> None:
+    """A broker ends the older of two sessions of one client id: with its own certificate anybody could end gw-1's."""
+    with (
+        MqttClient(broker, broker.login("gw-1"), *_topics("gw-1", *DOWN)) as first,
+        MqttClient(broker, broker.login("gw-2"), *_topics("gw-1", *DOWN), client_id="gw-1") as liar,
+        MqttClient(broker, broker.login(CLOUD)) as cloud,
+    ):
+        cloud.publish("fieldgate/v1/gw-1/ack", b"for gw-1")
+        wait_until(lambda: first.received() == [b"for gw-1"], "the message at the real gw-1")
+        liar.publish("fieldgate/v1/gw-2/status", b"fence")
+        assert (first.connected, first.disconnections, liar.received()) == (True, 0, [])
+
+
 def test_a_certificate_of_another_authority_does_not_connect(broker: Broker, tmp_path: Path) -> None:
     stranger = issue_client(make_authority("Site CA"), "gw-1")
     (tmp_path / "stranger.crt").write_bytes(stranger.certificate)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,17 +19,34 @@ from gateway.engines.base import ExecResult
 from gateway.errors import NotSupported, TimedOut, ToolFailed
 from gateway.host.process import Finished, run_tool
 
+log = logging.getLogger(__name__)
+
 CALL_TIMEOUT_S = 20.0
+VERSION_TIMEOUT_S = 10.0
 MAX_EXEC_OUTPUT_BYTES = 64 << 10
 
 
 def choose(runtimes: Sequence[str]) -> str:
-    """The first of `runtimes` that is installed, as an absolute path. NotSupported if there is none."""
+    """The first of `runtimes` that is installed and runs on this board, as an absolute path. NotSupported."""
     search = os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin"
     for name in runtimes:
         if path := shutil.which(name, path=search):
-            return path
-    raise NotSupported(f"cannot run containers: none of {', '.join(runtimes)} is installed", hint="apt install crun")
+            if fault := _fault(path):
+                log.warning("runtime does not run: the next one is tried runtime=%s cause=%s", path, fault)
+            else:
+                return path
+    raise NotSupported(
+        f"cannot run containers: none of {', '.join(runtimes)} is installed and runs", hint="apt install crun"
+    )
+
+
+def _fault(path: str) -> str:
+    """Why it does not even tell its version: a library that is missing, another architecture; empty when it does."""
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, timeout=VERSION_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as failure:
+        return str(failure)
+    return f"exit status {done.returncode}: {done.stderr[-200:].decode(errors='replace')}" if done.returncode else ""
 
 
 class Runtime:
