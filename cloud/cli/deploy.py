@@ -11,8 +11,8 @@ from typing import Any
 
 from cloud.cli.client import CloudClient, path
 from cloud.cli.follow import Following, Verdict, follow
-from cloud.cli.output import print_json
 from cloud.state import State, read
+from gateway.terminal import print_json, printable
 
 WAIT_S = 300.0
 
@@ -77,7 +77,7 @@ def report(options: argparse.Namespace, made: dict[str, Any], verdict: Verdict) 
     if options.json:
         print_json({**made, **verdict.to_json()})
     else:
-        reason = f": {verdict.reason}" if verdict.reason else ""
+        reason = f": {printable(verdict.reason)}" if verdict.reason else ""
         print(f"{made['app']} on {made['gateway']}: {verdict.result} after {verdict.seconds:.1f} s{reason}", flush=True)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from cloud.cli.client import CloudClient, path
-from cloud.cli.output import print_json, print_table
 from cloud.state import State
+from gateway.terminal import print_json, print_table
 
 
 def add(command: argparse.ArgumentParser) -> None:

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from cloud.cli.client import CloudClient
-from cloud.cli.output import print_json
 from cloud.state import State, write_new
 from gateway.errors import Conflict, Unavailable
+from gateway.terminal import print_json
 
 FILES = {"enrolment": "enrolment.json", "key": "gateway.key", "certificate": "gateway.crt", "ca": "ca.crt"}
 

@@ -66,8 +66,12 @@ class Following:
             return None
         return Verdict(Result.REFUSED, str(progress.get("text", "")))
 
+    def concerns(self, report: dict[str, Any]) -> bool:
+        """Whether it speaks of this APP at this revision or a later one."""
+        return bool(report["app"] == self.app and report["authority"] == CLOUD and report["revision"] >= self.revision)
+
     def _report(self, report: dict[str, Any]) -> Verdict | None:
-        if report["app"] != self.app or report["authority"] != CLOUD or report["revision"] < self.revision:
+        if not self.concerns(report):
             return None
         reason = report.get("reason", "")
         match report["rollout"]:
@@ -90,12 +94,14 @@ def follow(
 ) -> Verdict:
     """Reads until there is a verdict; the cloud says something every few seconds, so the timeout is kept."""
     started = time.monotonic()
-    online, failed = True, None
+    online, failed, last = True, None, ""
     for event in events:
         seconds = round(time.monotonic() - started, 3)
         show(event)
         if event["kind"] == "status":
             online = bool(event["status"]["online"])
+        elif event["kind"] == "reported" and following.concerns(event["report"]):
+            last = _standing(event["report"])
         verdict = following.judge(event)
         if verdict is not None:
             verdict = replace(verdict, seconds=seconds)
@@ -108,5 +114,12 @@ def follow(
             break
     if failed is not None:
         return failed
-    cause = "" if online else ": the gateway is offline"
+    cause = "".join(f"; {why}" for why in ("" if online else "the gateway is offline", last) if why)
     return Verdict(Result.TIMED_OUT, f"nothing final after {timeout_s:g} s{cause}", round(timeout_s, 3))
+
+
+def _standing(report: dict[str, Any]) -> str:
+    """What an APP that is not done yet waits for, by its last report: the reasons that it gives."""
+    services = [f"{entry['name']} is {entry['phase']}: {entry['reason']}" for entry in report["services"]
+                if entry.get("reason")]  # fmt: skip
+    return "; ".join([*([report["reason"]] if report.get("reason") else []), *services])

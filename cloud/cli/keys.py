@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from cloud.cli.client import CloudClient
-from cloud.cli.output import print_json
 from cloud.state import State, read
 from gateway.errors import InvalidInput
+from gateway.terminal import print_json
 
 
 def add(command: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from cloud.cli import deploy, diff, enroll, keys, serve, tags, undeploy, watch
 from cloud.state import VARIABLE, State
 from gateway import __version__
-from gateway.errors import FieldgateError
+from gateway.errors import FieldgateError, Unavailable
 
 COMMANDS = (serve, keys, enroll, deploy, undeploy, diff, watch, tags)
 
@@ -36,6 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 141
+    except OSError as failure:  # a disk that is full, a file that may not be written
+        print(f"fieldgate-cloud: cannot {options.command}: {failure}", file=sys.stderr)
+        return Unavailable.exit_code
     return code
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
-from cloud.cli.output import printable
+from gateway.terminal import printable
 
 
 class ProgressDisplay:

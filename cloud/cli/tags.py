@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from cloud.cli.client import CloudClient, path
-from cloud.cli.output import clock, made_table, print_json, print_table
 from cloud.state import State
+from gateway.terminal import clock, made_table, print_json, print_table
 
 COLUMNS = ("TAG", "VALUE", "UNIT", "QUALITY", "TIME")
 PAUSE_S = 1.0

@@ -7,8 +7,8 @@ import argparse
 from cloud.cli.client import CloudClient, path
 from cloud.cli.deploy import WAIT_S, followed, report
 from cloud.cli.follow import Following, Result, Verdict
-from cloud.cli.output import print_json
 from cloud.state import State
+from gateway.terminal import print_json
 
 
 def add(command: argparse.ArgumentParser) -> None:

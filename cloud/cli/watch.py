@@ -6,8 +6,8 @@ import argparse
 from typing import Any
 
 from cloud.cli.client import CloudClient
-from cloud.cli.output import clock, print_json, printable
 from cloud.state import State
+from gateway.terminal import clock, print_json, printable
 
 
 def add(command: argparse.ArgumentParser) -> None:

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.cli.client import Agent
-from gateway.cli.output import print_json, print_table
+from gateway.model.names import APP, check
 from gateway.paths import Paths
+from gateway.terminal import print_json, print_table
+
+DONE = {"stop": "will stop, and stay so until it is started", "start": "will start", "restart": "will restart"}
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -19,9 +22,12 @@ def add(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, paths: Paths) -> int:
     agent = Agent(paths.admin_socket)
     if options.action != "list":
-        agent.call("POST", f"/v1/apps/{options.app or '-'}/{options.action}")
+        check(APP, options.app, "APP")
+        agent.call("POST", f"/v1/apps/{options.app}/{options.action}")
         if options.json:
             print_json({"app": options.app, "action": options.action})
+        else:
+            print(f"{options.app}: {DONE[options.action]}")
         return 0
     reports = agent.call("GET", "/v1/apps")
     if options.json:

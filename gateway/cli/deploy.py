@@ -1,25 +1,28 @@
 """`fieldgate deploy`: run an APP from a Compose file on this gateway, signed with its local key.
 
-The desired state of the authority `local` holds all APPs that were deployed here; their Compose documents are kept in
-`<state>/local/`. The agent checks the signature as it would the cloud's: the profile must trust `identity/local.pub`.
+The desired state of the authority `local` holds all APPs that were deployed here (local_apps.py). The agent checks the
+signature as it would the cloud's: the profile must trust `identity/local.pub`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import time
 from pathlib import Path
 from typing import Any
 
 from gateway.cli.client import Agent
-from gateway.cli.output import print_json
-from gateway.errors import InvalidInput, NotFound
-from gateway.host.files import read_limited, remove_durable, write_durable
-from gateway.model.wire import canonical
+from gateway.cli.local_apps import Documents, LocalApps, local_apps
+from gateway.errors import InvalidInput, NotFound, Unavailable
+from gateway.host.files import read_limited, write_durable
+from gateway.model.names import APP, check
 from gateway.operations.operations import LOCAL
 from gateway.paths import Paths
+from gateway.terminal import print_json
 
 MAX_BYTES = 1 << 20
+REMOVAL_S = 60.0
+"""For the containers of a removed APP to end, before its volumes can go."""
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -29,31 +32,67 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, paths: Paths) -> int:
-    agent = Agent(paths.admin_socket)
-    if options.purge and options.remove and not _is_deployed(paths, options.remove):
-        agent.call("DELETE", f"/v1/volumes/{options.remove}")
-        return 0
-    documents = _deployed(paths)
-    if options.remove:
-        if documents.pop(options.remove, None) is None:
-            raise NotFound(f"cannot remove {options.remove}: it was not deployed here")
-        name = options.remove
-    elif options.file is not None:
-        name, document = _load(options.file)
-        documents[name] = document
-    else:
+    if bool(options.remove) == (options.file is not None):
         raise InvalidInput("cannot deploy: name a Compose file, or --remove APP")
-    answer = _send(agent, paths, documents)
-    kept = _directory(paths) / f"{name}.json"
+    if options.purge and not options.remove:
+        raise InvalidInput("cannot purge: --purge goes with --remove APP")
+    agent = Agent(paths.admin_socket)
     if options.remove:
-        remove_durable(kept)
+        said = _remove(agent, paths, options.remove, options.purge)
     else:
-        write_durable(kept, canonical(documents[name]))
+        said = _deploy(agent, paths, options.file)
     if options.json:
-        print_json({"app": name, **answer})
+        print_json(said)
     else:
-        print(f"{name}: {'removed' if options.remove else 'deployed'}, revision {answer['revision']}")
+        done = [word for word in ("deployed", "removed", "purged") if said.get(word)]
+        at = f", revision {said['revision']}" if "revision" in said else ""
+        print(f"{said['app']}: {' and '.join(done)}{at}")
     return 0
+
+
+def _deploy(agent: Agent, paths: Paths, file: Path) -> dict[str, Any]:
+    name, document = _load(file)
+    with local_apps(paths) as kept:
+        status = agent.call("GET", "/v1/status")
+        before = kept.accepted(_revision(status))
+        answer = _send(agent, paths, kept, status, before, {**before, name: document})
+    return {"app": name, "deployed": True, **answer}
+
+
+def _remove(agent: Agent, paths: Paths, app: str, purge: bool) -> dict[str, Any]:
+    """Remove it, and its volumes, too, when it is to be purged; only those when it is gone already. NotFound."""
+    check(APP, app, "APP")
+    said: dict[str, Any] = {"app": app}
+    with local_apps(paths) as kept:
+        status = agent.call("GET", "/v1/status")
+        before = kept.accepted(_revision(status))
+        after = {name: document for name, document in before.items() if name != app}
+        if app in before:
+            said |= {"removed": True, **_send(agent, paths, kept, status, before, after)}
+        elif not purge:
+            raise NotFound(f"cannot remove {app}: it was not deployed here")
+    if purge:
+        try:
+            _purge(agent, app)
+            said["purged"] = True
+        except NotFound:
+            if app not in before:
+                raise
+            said["purged"] = False  # it had no volumes
+    return said
+
+
+def _purge(agent: Agent, app: str) -> None:
+    """Remove its volumes, as soon as its containers have ended. Conflict while somebody wants it; NotFound."""
+    deadline = time.monotonic() + REMOVAL_S
+    while True:
+        try:
+            agent.call("DELETE", f"/v1/volumes/{app}")
+            return
+        except Unavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def _load(path: Path) -> tuple[str, dict[str, Any]]:
@@ -67,13 +106,22 @@ def _load(path: Path) -> tuple[str, dict[str, Any]]:
     return manifest.parse(document).name, document
 
 
-def _send(agent: Agent, paths: Paths, documents: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _revision(status: dict[str, Any]) -> int:
+    return int(status["revisions"].get(LOCAL, 0))
+
+
+def _send(
+    agent: Agent, paths: Paths, kept: LocalApps, status: dict[str, Any], before: Documents, after: Documents
+) -> dict[str, Any]:
+    """Have the agent accept `after`; its answer. Raises why it is refused: then `before` holds."""
     from gateway.documents.desired import encode_desired, sign_desired
 
-    status = agent.call("GET", "/v1/status")
-    revision = int(status["revisions"].get(LOCAL, 0)) + 1
-    payload = encode_desired(status["gateway"], status["incarnation"], LOCAL, revision, documents)
-    answer: dict[str, Any] = agent.call("PUT", f"/v1/desired/{LOCAL}", sign_desired(payload, [_key(paths)]))
+    revision = kept.next_revision(_revision(status))
+    payload = encode_desired(status["gateway"], status["incarnation"], LOCAL, revision, after)
+    envelope = sign_desired(payload, [_key(paths)])
+    kept.propose(revision, after, before)
+    answer: dict[str, Any] = agent.call("PUT", f"/v1/desired/{LOCAL}", envelope)
+    kept.confirm(revision, after)
     return answer
 
 
@@ -88,17 +136,3 @@ def _key(paths: Paths) -> Any:
     write_durable(paths.identity / "local.pub", key.public_pem(), 0o644)
     write_durable(private, key.to_pem())
     return key
-
-
-def _directory(paths: Paths) -> Path:
-    directory = paths.state / "local"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    return directory
-
-
-def _is_deployed(paths: Paths, app: str) -> bool:
-    return app in _deployed(paths)
-
-
-def _deployed(paths: Paths) -> dict[str, dict[str, Any]]:
-    return {path.stem: json.loads(read_limited(path, MAX_BYTES)) for path in sorted(_directory(paths).glob("*.json"))}

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.cli.board_checks import CHECKS, Board, Check, Verdict
-from gateway.cli.output import print_json
 from gateway.errors import FieldgateError
 from gateway.host.files import read_limited
 from gateway.paths import Paths
+from gateway.terminal import print_json
 
 T = TypeVar("T")
 

@@ -6,8 +6,9 @@ import argparse
 from urllib.parse import urlencode
 
 from gateway.cli.client import Agent
-from gateway.cli.output import print_json
+from gateway.model.names import APP, check
 from gateway.paths import Paths
+from gateway.terminal import print_json, printable
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -18,10 +19,11 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, paths: Paths) -> int:
+    check(APP, options.app, "APP")
     query = urlencode({"service": options.service, "tail": options.tail, "follow": int(options.follow)})
     for line in Agent(paths.admin_socket).stream(f"/v1/apps/{options.app}/logs?{query}"):
         if options.json:
             print_json(line)
         else:
-            print(line["time"][11:23], line["text"], flush=True)
+            print(line["time"][11:23], printable(line["text"]), flush=True)
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gateway import __version__
 from gateway.cli import apps, deploy, doctor, down, logs, pin, restart, rollback, run, stats, status, tags, top, why
-from gateway.errors import FieldgateError
+from gateway.errors import FieldgateError, Unavailable
 from gateway.paths import Paths
 
 COMMANDS = (run, status, apps, why, logs, stats, top, restart, rollback, pin, tags, deploy, doctor, down)
@@ -38,6 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 141
+    except OSError as failure:  # a disk that is full, a file that may not be written
+        print(f"fieldgate: cannot {options.command}: {failure}", file=sys.stderr)
+        return Unavailable.exit_code
     return code
 
 

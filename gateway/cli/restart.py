@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from gateway.cli.client import Agent
-from gateway.cli.output import print_json
 from gateway.paths import Paths
+from gateway.terminal import print_json
 
 
 def add(command: argparse.ArgumentParser) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from gateway.cli.client import Agent
-from gateway.cli.output import print_json, print_table
 from gateway.paths import Paths
+from gateway.terminal import print_json, print_table
 
 COLUMNS = ("APP", "SERVICE", "CPU %", "MEMORY", "PEAK", "LIMIT", "PIDS", "READ", "WRITTEN", "OOM")
 

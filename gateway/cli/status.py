@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.cli.client import Agent
-from gateway.cli.output import print_json, print_table
 from gateway.paths import Paths
+from gateway.terminal import print_json, print_table
 
 
 def add(command: argparse.ArgumentParser) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from gateway.cli.client import Agent
-from gateway.cli.output import print_json, print_table
 from gateway.paths import Paths
+from gateway.terminal import clock, print_json, print_table, printable
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -25,7 +24,7 @@ def run(options: argparse.Namespace, paths: Paths) -> int:
             if options.json:
                 print_json(sample)
             else:
-                print(*_row(sample), flush=True)
+                print(printable("  ".join(_row(sample))), flush=True)
         return 0
     samples = agent.call("GET", "/v1/tags?" + urlencode(query))
     if options.json:
@@ -37,7 +36,6 @@ def run(options: argparse.Namespace, paths: Paths) -> int:
 
 
 def _row(sample: dict[str, Any]) -> tuple[str, ...]:
-    time = datetime.fromtimestamp(sample["time_ns"] / 1e9).strftime("%H:%M:%S.%f")[:-3]
     value = sample["value"]
     shown = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return (time, sample["tag"], shown, sample["unit"], sample["quality"], sample["source"])
+    return (clock(sample["time_ns"]), sample["tag"], shown, sample["unit"], sample["quality"], sample["source"])

@@ -7,9 +7,9 @@ import time
 from urllib.parse import urlencode
 
 from gateway.cli.client import Agent
-from gateway.cli.output import made_table, print_json
 from gateway.cli.stats import COLUMNS, rows
 from gateway.paths import Paths
+from gateway.terminal import made_table, print_json
 
 
 def add(command: argparse.ArgumentParser) -> None:

@@ -6,10 +6,10 @@ import argparse
 import time
 
 from gateway.cli.client import Agent
-from gateway.cli.output import print_json
 from gateway.model.causes import Explanation, lines
 from gateway.model.wire import from_wire
 from gateway.paths import Paths
+from gateway.terminal import print_json
 
 
 def add(command: argparse.ArgumentParser) -> None:

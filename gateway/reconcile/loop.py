@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from gateway.engines.base import ContainerStatus, Engine
-from gateway.errors import Conflict, Exhausted, FieldgateError, NotFound
+from gateway.errors import Conflict, Exhausted, FieldgateError, NotFound, Unavailable
 from gateway.lifecycle.queue import NewsQueue
 from gateway.model import names
 from gateway.model.app import Grant
@@ -35,6 +34,7 @@ from gateway.reconcile.report import app_report
 from gateway.reconcile.situation import Situation
 from gateway.reconcile.steps import UNHEALTHY, Create, Forget, MarkFailed, MarkGood, Pull, Remove, Start, Step, Stop
 from gateway.reconcile.view import AppView
+from gateway.reconcile.volumes import purge_volumes
 from gateway.reconcile.wanted import Permitted, Wanted
 
 log = logging.getLogger(__name__)
@@ -125,17 +125,16 @@ class Reconciler:
         self._wake.set()
 
     async def purge(self, app: str) -> None:
-        """Remove the volumes of an APP that is gone. Conflict while it is wanted or not yet removed; NotFound.
+        """Remove the volumes of an APP that is gone.
 
-        InvalidInput for what is no name of an APP.
+        Conflict while it is wanted; Unavailable while it is being removed; NotFound; InvalidInput for no APP's name.
         """
         names.check(names.APP, app, "APP")  # it becomes a path
-        if self._wanted.app(app) is not None or app in self._reports:
+        if self._wanted.app(app) is not None:
             raise Conflict(f"cannot purge {app}: it is still deployed", hint="remove it first")
-        directory = self._volumes / app
-        if not directory.is_dir():
-            raise NotFound(f"cannot purge {app}: it has no volumes here")
-        await asyncio.to_thread(shutil.rmtree, directory)
+        if app in self._reports:
+            raise Unavailable(f"cannot purge {app}: it is still being removed", hint="try again when it is gone")
+        await purge_volumes(self._volumes, app)
         log.info("volumes purged app=%s", app)
 
     def container_of(self, app: str, service: str = "") -> str:

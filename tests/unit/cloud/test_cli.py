@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from cloud.cli.main import main
-from cloud.cli.output import printable
 from gateway.errors import InvalidInput
 from gateway.mqtt import Address
 
@@ -55,7 +54,3 @@ def test_addresses() -> None:
     for text in ("", "host", "host:", ":1", "host:0", "host:65536", "host:x"):
         with pytest.raises(InvalidInput):
             Address.parse(text)
-
-
-def test_a_terminal_is_not_sent_what_a_gateway_made_up() -> None:
-    assert printable("\x1b[2Jok\r\n") == " [2Jok  "

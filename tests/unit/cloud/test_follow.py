@@ -70,6 +70,15 @@ def test_without_a_verdict_it_times_out_and_says_that_the_gateway_is_away() -> N
     assert len(seen) == 1
 
 
+def test_without_a_verdict_it_says_what_the_app_waits_for() -> None:
+    waits = {"name": "main", "phase": "waiting", "reason": "cannot reach the registry"}
+    old = _report(rollout="rolling", revision=4, services=[{**waits, "reason": "of the version before"}])
+    verdict = follow(iter([_report(rollout="rolling", services=[waits]), old]), DEPLOY, 0.0, lambda event: None)
+    assert verdict.result is Result.TIMED_OUT
+    assert "main is waiting: cannot reach the registry" in verdict.reason
+    assert "version before" not in verdict.reason
+
+
 def test_a_failure_waits_a_moment_for_what_becomes_of_it() -> None:
     failed, rolled_back = _report(rollout="failed", reason="sick"), _report(rollout="rolled_back", digest="sha256:old")
     verdict = follow(iter([failed, rolled_back]), DEPLOY, 60.0, lambda event: None)

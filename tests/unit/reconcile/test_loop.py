@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.engines.simulated.behaviour import Behaviour
-from gateway.errors import InvalidInput, NotFound, NotPermitted
+from gateway.errors import Conflict, InvalidInput, NotFound, NotPermitted, Unavailable
 from gateway.model.app import App, Condition, Grant, VolumeMount
 from gateway.model.desired import Desired
 from gateway.model.reports import Phase, Rollout
@@ -142,10 +142,31 @@ def test_removed_apps_go_and_their_volumes_stay_until_purged(site: Site) -> None
             await until(lambda: report(agent) is None)
             assert (site.paths.volumes / "app" / "data").is_dir()
             assert not list(site.paths.endpoints.glob("app*"))
+            (site.paths.volumes / ".app.1").mkdir()  # of a purge that was cut short
+            (site.paths.volumes / "app-2").mkdir()
             await agent.purge("app")
-            assert not (site.paths.volumes / "app").exists()
+            assert [path.name for path in site.paths.volumes.iterdir()] == ["app-2"]
             with pytest.raises(NotFound):
                 await agent.purge("app")
+
+    asyncio.run(scenario())
+
+
+def test_volumes_are_not_purged_before_their_app_is_gone(site: Site) -> None:
+    async def scenario() -> None:
+        site.desire(app("one", volumes=(VolumeMount("data", "/data"),)))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.rollout is Rollout.DONE)
+            with pytest.raises(Conflict, match="still deployed"):
+                await agent.purge("app")
+        site.desire()
+        async with site.agent() as agent:
+            await until(lambda: report(agent) is not None)
+            with pytest.raises(Unavailable, match="still being removed"):
+                await agent.purge("app")
+            assert (site.paths.volumes / "app" / "data").is_dir()
+            await until(lambda: report(agent) is None)
+            await agent.purge("app")
 
     asyncio.run(scenario())
 

@@ -1,4 +1,7 @@
-"""How commands print: JSON for machines, `rich` tables for people (imported only then)."""
+"""How commands print: JSON for machines, `rich` tables for people (imported only then).
+
+What APPs and gateways say is text, never markup or control characters. Used by `gateway/cli/` and `cloud/cli/`.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +30,12 @@ def made_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
 
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        # What gateways send is text, never markup.
         table.add_row(*(Text(printable(str(cell))) for cell in row))
     return table
 
 
 def printable(text: str) -> str:
-    """Without control characters: a terminal must not obey what a gateway reports."""
+    """Without control characters: a terminal must not obey what an APP or a gateway says."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 
