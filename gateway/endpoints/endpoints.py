@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from gateway.errors import FieldgateError, Unavailable
+from gateway.errors import FieldgateError, NotSupported, Unavailable
 from gateway.host.statefile import StateFile
 from gateway.lifecycle.queue import NewsQueue
 from gateway.model.app import Grant
@@ -107,7 +107,11 @@ class Endpoints:
         shutil.rmtree(self._directory / container, ignore_errors=True)
 
     def recover(self) -> list[EndpointSpec]:
-        """After a restart of the agent: bind again what is recorded. A damaged record is released."""
+        """After a restart of the agent: bind again what is recorded. A damaged record is released.
+
+        One of a newer agent (this one was put back) is left as it is, with its directory, which its container has
+        mounted: nothing answers there until the container is replaced or the newer agent is back.
+        """
         recovered = []
         for path in sorted(self._records.glob("*")) if self._records.is_dir() else ():
             if path.name.startswith("."):
@@ -115,6 +119,8 @@ class Endpoints:
             try:
                 spec = from_wire(EndpointSpec, StateFile(path, _SCHEMA).read())
                 self.bind(spec)
+            except NotSupported as failure:
+                log.error("endpoint not served container=%s cause=%s", path.name, failure)
             except FieldgateError as failure:
                 log.error("endpoint lost container=%s cause=%s", path.name, failure)
                 self.release(path.name)

@@ -24,6 +24,7 @@ from gateway.host.pids import ProcessId, identify
 from gateway.model.wire import canonical
 
 SCHEMA = 1
+DEFAULT_STOP_SIGNAL = "SIGTERM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,22 @@ class Records:
         return directory
 
     def read(self, container: str) -> Record:
-        """Corrupted when the directory has no readable record: its creation was cut short."""
-        document = self._json(container, "record.json")
-        if document.pop("schema", None) != SCHEMA:
-            raise Corrupted(f"cannot read the record of {container}: unknown schema")
-        return Record(**document)
+        """Who it is. Corrupted when the directory has no readable record and no process: its creation was cut short.
+
+        A complete container whose record cannot be read (a newer agent wrote it) is known by its id. Its digest matches
+        nothing that is wanted, so it is replaced; if it were not seen at all, a second one would run beside it.
+        """
+        try:
+            document = self._json(container, "record.json")
+            schema = document.pop("schema", None)
+            if schema != SCHEMA:
+                raise Corrupted(f"cannot read the record of {container}: schema {schema} is not {SCHEMA}")
+            return Record(**document)
+        except (Corrupted, TypeError) as failure:
+            if self.process(container) is None:
+                raise Corrupted(str(failure)) from failure
+            app, service, generation = container.split(".")
+            return Record(app, service, int(generation), digest="", stop_signal=DEFAULT_STOP_SIGNAL)
 
     def set_process(self, container: str, pid: int) -> None:
         process = identify(pid)
@@ -98,7 +110,7 @@ class Records:
         """The main process, alive or not; None when the container was never completely created."""
         try:
             return ProcessId(**self._json(container, "process.json"))
-        except Corrupted:
+        except (Corrupted, TypeError):
             return None
 
     def process_description(self, container: str) -> dict[str, Any]:

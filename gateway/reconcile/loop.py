@@ -108,8 +108,9 @@ class Reconciler:
         return [self._reports[name] for name in sorted(self._reports)]
 
     async def set_stopped(self, app: str, stopped: bool) -> None:
-        """The operator's stop or start; remembered across reboots. NotFound."""
+        """The operator's stop or start; remembered across reboots. NotFound; NotSupported when it could not be."""
         self._wanted.require(app)
+        self._records.require_writable(app)
         await asyncio.to_thread(self._records.change, app, lambda record: replace(record, stopped=stopped))
         log.info("operator %s app=%s", "stopped" if stopped else "started", app)
         self._wake.set()

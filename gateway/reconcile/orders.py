@@ -94,6 +94,7 @@ class Orders:
         return await self._change(app, lambda record: unpin(record, app), "unpinned", by)
 
     async def _change(self, app: str, change: Callable[[AppRecord], AppRecord], what: str, by: str) -> str:
+        self._records.require_writable(app)
         await asyncio.to_thread(self._records.change, app, change)
         log.info("version %s app=%s by=%s", what, app, by)
         self._wake()

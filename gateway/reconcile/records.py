@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable
@@ -9,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from gateway.errors import FieldgateError
-from gateway.host.statefile import StateFile
+from gateway.errors import FieldgateError, NotSupported
+from gateway.host.files import read_limited
+from gateway.host.statefile import MAX_BYTES, StateFile
 from gateway.model.app import App
 from gateway.model.wire import from_wire, to_wire
 
@@ -62,12 +64,22 @@ class AppRecords:
         self._records: dict[str, AppRecord] = {}
         self._next_generation: dict[str, int] = {}
         self._writing = threading.RLock()
+        self._newer: set[str] = set()
+        """APPs whose file a newer agent wrote."""
 
     def load(self) -> None:
-        """Read all. With a damaged record goes the rollback target, not the APP: that goes on by the desired state."""
+        """Read all. With a damaged record goes the rollback target, not the APP: that goes on by the desired state.
+
+        One of a newer schema (the firmware went back) stays as it is for the agent that wrote it: this one honours the
+        operator's stop in it, and remembers what it does itself in memory only.
+        """
         for path in sorted(self._directory.glob("*.json")):
             try:
                 self._records[path.stem] = from_wire(AppRecord, StateFile(path, SCHEMA).read())
+            except NotSupported as failure:
+                log.error("APP record not read app=%s cause=%s", path.stem, failure)
+                self._newer.add(path.stem)
+                self._records[path.stem] = AppRecord(stopped=_says_stopped(path))
             except FieldgateError as failure:
                 log.error("APP record set aside app=%s cause=%s", path.stem, failure)
                 path.rename(path.with_suffix(".damaged"))
@@ -79,10 +91,19 @@ class AppRecords:
         """The record; the empty one for an APP that is not known."""
         return self._records.get(app, AppRecord())
 
+    def require_writable(self, app: str) -> None:
+        """NotSupported when what is put would be forgotten: for an order that must not be."""
+        if app in self._newer:
+            raise NotSupported(
+                f"cannot write the record of {app}: a newer agent wrote it, and will find it again",
+                hint="install the agent version that wrote it, or a newer one",
+            )
+
     def put(self, app: str, record: AppRecord) -> None:
         with self._writing:
             if record != self._records.get(app):
-                StateFile(self._directory / f"{app}.json", SCHEMA).write(to_wire(record))
+                if app not in self._newer:
+                    StateFile(self._directory / f"{app}.json", SCHEMA).write(to_wire(record))
                 self._records[app] = record
 
     def change(self, app: str, change: Callable[[AppRecord], AppRecord]) -> AppRecord:
@@ -96,6 +117,7 @@ class AppRecords:
         with self._writing:
             if app in self._records:
                 StateFile(self._directory / f"{app}.json", SCHEMA).remove()
+                self._newer.discard(app)
                 del self._records[app]
 
     def next_generation(self, app: str, at_least: int) -> int:
@@ -107,3 +129,12 @@ class AppRecords:
                 self.put(app, replace(record, reserved_generation=following + GENERATION_BLOCK))
             self._next_generation[app] = following + 1
             return following
+
+
+def _says_stopped(path: Path) -> bool:
+    """Whether the operator stopped it, by a record of whatever schema: an APP that was stopped by hand is not started
+    by a change of firmware."""
+    try:
+        return json.loads(read_limited(path, MAX_BYTES))["content"].get("stopped") is True
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        return False

@@ -156,6 +156,42 @@ def test_what_is_refused_changes_nothing(site: tuple[Gateway, Enrolled], busybox
     assert service(gateway)["container"] == before
 
 
+def test_apps_deployed_here_one_after_the_other_removed_and_purged(
+    site: tuple[Gateway, Enrolled], busybox: str, tmp_path: Path
+) -> None:
+    gateway, _ = site
+    kept = gateway.paths.volumes / "one" / "data"
+
+    def with_volume(name: str) -> dict[str, Any]:
+        document = compose(busybox, "trap exit TERM; while :; do /bin/busybox sleep 0.1; done", name=name)
+        document["services"]["main"] |= {"volumes": ["data:/data"], "healthcheck": {"disable": True}}
+        return {**document, "volumes": {"data": {}}}
+
+    deploy(gateway, tmp_path, with_volume("one"))
+    # As if the command had been killed after the agent's answer: the agent has accepted, the command never heard of it.
+    file = gateway.paths.state / "local" / "apps.json"
+    document = json.loads(file.read_bytes())
+    document["content"]["before"] = {}
+    file.write_text(json.dumps(document))
+    deploy(gateway, tmp_path, with_volume("two"))
+    wait_until(lambda: service(gateway, "one")["pid"] and service(gateway, "two")["pid"], "both APPs", 30)
+    assert gateway.cli("status")["revisions"] == {"local": 2}
+
+    gateway.cli("deploy", "--remove", "one")
+    wait_until(lambda: service(gateway, "one")["phase"] == "absent", "the first APP removed", 30)
+    assert kept.is_dir(), "volumes stay"
+    assert gateway.cli("deploy", "--remove", "one", "--purge") == {"app": "one", "purged": True}
+    assert not kept.parent.exists()
+    with pytest.raises(ToolFailed, match="no volumes"):
+        gateway.cli("deploy", "--remove", "one", "--purge")
+
+    assert (gateway.paths.volumes / "two" / "data").is_dir()
+    answer = gateway.cli("deploy", "--remove", "two", "--purge")  # still running: it is ended first
+    assert (answer["removed"], answer["purged"]) == (True, True)
+    assert list(gateway.paths.volumes.iterdir()) == []
+    assert gateway.cli("apps") == []
+
+
 def test_the_running_agent_is_lean(site: tuple[Gateway, Enrolled]) -> None:
     gateway, _ = site
     maps = Path(f"/proc/{gateway.pid}/maps").read_text()

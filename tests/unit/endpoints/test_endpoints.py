@@ -82,6 +82,26 @@ def test_a_damaged_record_costs_its_endpoint_only(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_an_endpoint_of_a_newer_agent_is_left_for_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        first = Endpoints(tmp_path)
+        directory = first.bind(SPEC)
+        inode = directory.stat().st_ino
+        first.close()
+        record = tmp_path / ".records" / SPEC.container
+        newer = record.read_bytes().replace(b'"schema":1', b'"schema":2')
+        record.write_bytes(newer)
+        second = Endpoints(tmp_path)
+        assert second.recover() == []
+        assert directory.stat().st_ino == inode, "its container has mounted it"
+        assert record.read_bytes() == newer
+        second.close()
+        second.release(SPEC.container)  # with the container it goes
+        assert not directory.exists()
+
+    asyncio.run(scenario())
+
+
 def test_a_long_run_directory_is_no_obstacle(tmp_path: Path) -> None:
     async def scenario() -> None:
         endpoints = Endpoints(tmp_path / ("x" * 120))

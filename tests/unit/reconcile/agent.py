@@ -106,6 +106,8 @@ class Site:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             endpoints.close()
+            async for change in endpoints.changes():  # as the server does
+                change.endpoint.socket.close()
             await engine.close()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.engines.simulated.behaviour import Behaviour
-from gateway.errors import Conflict, InvalidInput, NotFound, NotPermitted, Unavailable
+from gateway.errors import Conflict, InvalidInput, NotFound, NotPermitted, NotSupported, Unavailable
 from gateway.model.app import App, Condition, Grant, VolumeMount
 from gateway.model.desired import Desired
 from gateway.model.reports import Phase, Rollout
@@ -160,11 +160,13 @@ def test_volumes_are_not_purged_before_their_app_is_gone(site: Site) -> None:
             with pytest.raises(Conflict, match="still deployed"):
                 await agent.purge("app")
         site.desire()
+        site.machine.behaviour = lambda spec: Behaviour(signals={"SIGTERM": None})
         async with site.agent() as agent:
             await until(lambda: report(agent) is not None)
             with pytest.raises(Unavailable, match="still being removed"):
                 await agent.purge("app")
             assert (site.paths.volumes / "app" / "data").is_dir()
+            site.machine.crash("app.main.1")
             await until(lambda: report(agent) is None)
             await agent.purge("app")
 
@@ -304,5 +306,35 @@ def test_a_desired_state_of_a_newer_agent_is_kept_for_it(site: Site) -> None:
         file.write_bytes(file.read_bytes().replace(b'"schema":2', b'"schema":1'))
         async with site.agent() as agent:
             await until(lambda: (r := report(agent)) is not None and r.services[0].phase is Phase.HEALTHY)
+
+    asyncio.run(scenario())
+
+
+def test_a_record_of_a_newer_agent_is_kept_for_it_and_its_stop_is_honoured(site: Site) -> None:
+    async def scenario() -> None:
+        site.desire(app("one"), app("one", "other"))
+        async with site.agent() as agent:
+            await until(lambda: [r.rollout for r in agent.reports()] == [Rollout.DONE, Rollout.DONE])
+            await agent.set_stopped("app", True)
+            await until(lambda: site.machine.running() == ["other.main.1"])
+        newer = {}
+        for name in ("app", "other"):
+            file = site.paths.apps / f"{name}.json"
+            newer[file] = file.read_bytes().replace(b'"schema":1', b'"schema":2')
+            file.write_bytes(newer[file])
+        before = list(site.machine.history)
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.stopped_by_operator)
+            await until(lambda: (r := report(agent, "other")) is not None and r.rollout is Rollout.DONE)
+            assert site.machine.history == before, "what was stopped stays so, what runs goes on"
+            with pytest.raises(NotSupported, match="newer agent"):
+                await agent.set_stopped("app", False)
+            site.machine.crash("other.main.1")
+            await until(lambda: site.machine.running() == ["other.main.2"])
+        assert {file: file.read_bytes() for file in newer} == newer
+        for file, content in newer.items():
+            file.write_bytes(content.replace(b'"schema":2', b'"schema":1'))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.stopped_by_operator)
 
     asyncio.run(scenario())
