@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from gateway.documents import manifest_forms as forms
 from gateway.documents.checks import AppName, Model, Path, Text, VolumeName, check, faults, path_text
+from gateway.documents.manifest_hosted import bad_hosts
 from gateway.documents.manifest_refused import REFUSED, explain
 from gateway.documents.manifest_service import Service, image_reference
 from gateway.documents.syntax import check_values, refused
@@ -48,7 +49,8 @@ class Manifest(Model):
 
     @model_validator(mode="after")
     def _refers_to_what_exists(self) -> Manifest:
-        if found := [*self._undeclared_volumes(), *self._bad_dependencies(), *self._clashing_ports()]:
+        checks = (self._undeclared_volumes, self._bad_dependencies, self._bad_hosts, self._clashing_ports)
+        if found := [fault for each in checks for fault in each()]:
             raise faults(found)
         return self
 
@@ -69,6 +71,18 @@ class Manifest(Model):
                     yield path, f"{other} has no healthcheck: it would be waited for for ever"
                 elif name in self._needed_by(other):
                     yield path, f"{other} itself depends on {name}"
+
+    def _bad_hosts(self) -> Iterator[tuple[Path, str]]:
+        yield from bad_hosts(self.name, {name: service.esdk.host or "" for name, service in self.services.items()})
+        for name, service in self.services.items():
+            host = self.services.get(self._own_host(service))
+            if host is not None and not host.esdk.host and name in self._needed_by(self._own_host(service)):
+                yield ("services", name, "x-esdk", "host"), f"{service.esdk.host} itself depends on {name}"
+
+    def _own_host(self, service: Service) -> str:
+        """The service of this APP that it lives in; empty when there is none."""
+        app, _, host = (service.esdk.host or "").partition("/")
+        return host if app == self.name else ""
 
     def _clashing_ports(self) -> Iterator[tuple[Path, str]]:
         seen: list[tuple[str, network.PublishedPort]] = []
@@ -93,6 +107,7 @@ class Manifest(Model):
             if current not in needed and current in self.services:
                 needed.add(current)
                 pending.extend(self.services[current].depends_on)
+                pending.append(self._own_host(self.services[current]))
         return needed
 
     def build_app(self) -> app.App:

@@ -21,6 +21,7 @@ from gateway.documents.checks import (
     faults,
     named,
 )
+from gateway.documents.manifest_hosted import Guests, HostName
 from gateway.documents.manifest_network import EsdkNetwork
 from gateway.model import app, names
 
@@ -91,6 +92,8 @@ class Esdk(Model):
     uplink: Uplink | None = None
     engine: EngineName | None = None
     network: EsdkNetwork = EsdkNetwork()
+    host: HostName | None = None
+    guests: Guests = []
     settings: Annotated[dict[Text, Text], BeforeValidator(forms.text_mapping), Field(max_length=128)] = {}
     rules: Annotated[list[Rule], Field(max_length=64)] = []
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from gateway.documents import manifest_forms as forms
 from gateway.documents.checks import AppName, Model, Path, Seconds, Text, faults
 from gateway.documents.manifest_esdk import Esdk
+from gateway.documents.manifest_hosted import contradictions
 from gateway.documents.manifest_network import DnsList, ExposeList, Hosts, PortList, parse_each
 from gateway.documents.manifest_parts import Dependency, Deploy, HealthCheck, Tmpfs, TmpfsOptions, Volume
 from gateway.errors import InvalidInput
@@ -141,8 +142,16 @@ class Service(Model):
         self.build_network()
         return self
 
+    @model_validator(mode="after")
+    def _as_its_host(self) -> Service:
+        if self.esdk.host is not None:
+            found = [*contradictions(self.model_fields_set, self.esdk.model_fields_set, self.user)]
+            if found:
+                raise faults(found)
+        return self
+
     def build_network(self) -> network.Network | None:
-        if self.network_mode is not None:
+        if self.network_mode is not None or self.esdk.host is not None:
             return None
         own = self.esdk.network
         return network.Network(
@@ -183,6 +192,8 @@ class Service(Model):
             depends_on={other: app.Condition(entry.condition) for other, entry in self.depends_on.items()},
             esdk=self.esdk.build(),
             engine=self.esdk.engine or "",
+            host=self.esdk.host or "",
+            guests=tuple(dict.fromkeys(self.esdk.guests)),
             settings=self.esdk.settings,
         )
 

@@ -20,10 +20,12 @@ from gateway.engines.base import (
     ContainerStatus,
     Engine,
     ExecResult,
+    HostContainer,
     LogLine,
 )
 from gateway.errors import FieldgateError, NotFound, NotSupported, Unavailable
 from gateway.lifecycle.queue import NewsQueue
+from gateway.model.profile import JOINING_ENGINES
 from gateway.model.stats import ContainerStats
 
 log = logging.getLogger(__name__)
@@ -129,13 +131,21 @@ class EngineRouter:
         await self.list()
 
     async def create(self, spec: ContainerSpec) -> None:
-        member = self._members.get(spec.engine or self._default)
+        member = self._members.get(spec.engine or self._default) if spec.host is None else self._joining(spec.host)
+        if member is None and spec.host is not None:
+            raise NotSupported(f"cannot create container {spec.id}: no engine here puts it into another: oci would")
         if member is None:
             raise NotSupported(f"cannot create container {spec.id}: no engine {spec.engine} here, only {self.name}")
         if member.away:
             raise Unavailable(f"cannot create container {spec.id}: engine {member.name} is away: {member.away}")
         await member.engine.create(spec)
         self._owners[spec.id] = member
+
+    def _joining(self, host: HostContainer) -> _Member | None:
+        """Who puts a container into that one: the host's own engine if it can, otherwise the first that can."""
+        owner = self._owners.get(host.container)
+        able = {name: member for name, member in self._members.items() if name in JOINING_ENGINES}
+        return owner if owner in able.values() else next(iter(able.values()), None)
 
     async def start(self, container: str) -> None:
         await (await self._engine(container)).start(container)

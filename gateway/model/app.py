@@ -162,6 +162,10 @@ class Service:
     """None: a network namespace with nothing but loopback, or the gateway's."""
     depends_on: dict[str, Condition] = field(default_factory=dict)
     esdk: Grant = Grant()
+    host: str = ""
+    """`app/service` of the container that it lives in (`x-esdk.host`); `image` is then a package to be put there."""
+    guests: tuple[str, ...] = ()
+    """`[authority/]app` patterns of the APPs whose services may live in its container (`x-esdk.guests`)."""
     engine: str = ""
     """Which of the profile's engines runs it (`x-esdk.engine`); empty: the first one."""
     settings: dict[str, str] = field(default_factory=dict)

@@ -23,6 +23,10 @@ PORT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 AUTHORITY: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 TAG: Final = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,7}")
 """A tag: one to eight levels, as in `meter/power`."""
+HOST: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62}")
+"""A container that others may live in: `app/service`."""
+GUEST: Final = re.compile(r"([a-z0-9][a-z0-9-]{0,31}/)?[a-z0-9_*-]{1,63}")
+"""Which APPs may: `[authority/]app`, with `*` for any characters; without authority those of the host's own."""
 TAG_MAX_CHARS: Final = 128
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
+
+JOINING_ENGINES: Final = ("oci", "simulated")
+"""Engines that put a container into another one; `oci` also into a container of any other engine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from gateway.endpoints import Endpoints, EndpointSpec
-from gateway.engines.base import ContainerSpec, Engine, Mount, container_id
+from gateway.engines.base import ContainerSpec, Engine, HostContainer, Mount, container_id
 from gateway.errors import Exhausted
 from gateway.model.app import App, Service
 from gateway.model.reports import Progress, ProgressKind
 from gateway.reconcile.records import AppRecords
 from gateway.reconcile.situation import Pulling
 from gateway.reconcile.steps import Create, Pull, Remove, Start, Stop
-from gateway.reconcile.view import service_digest
+from gateway.reconcile.view import HostView, service_digest
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class Executor:
         )
         directory = self._endpoints.bind(endpoint)
         try:
-            await self._engine.create(self._container(app, service, generation, directory))
+            await self._engine.create(self._container(app, service, generation, directory, step.host))
         except BaseException:
             self._endpoints.release(container)
             raise
@@ -128,7 +128,9 @@ class Executor:
         self._endpoints.release(step.container)
         log.info("container removed id=%s", step.container)
 
-    def _container(self, app: App, service: Service, generation: int, endpoint: Path) -> ContainerSpec:
+    def _container(
+        self, app: App, service: Service, generation: int, endpoint: Path, host: HostView | None
+    ) -> ContainerSpec:
         volumes = [Mount(self._volume(app.name, v.volume), v.target, v.read_only) for v in service.volumes]
         binds = [Mount(Path(b.source), b.target, b.read_only) for b in service.binds]
         return ContainerSpec(
@@ -151,6 +153,7 @@ class Executor:
             devices=service.devices,
             cap_add=service.cap_add,
             cap_drop=service.cap_drop,
+            host=HostContainer(host.container, host.pid) if host is not None else None,
             host_network=service.host_network,
             engine=service.engine,
             network=service.network,

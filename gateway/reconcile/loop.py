@@ -26,6 +26,7 @@ from gateway.reconcile.bookkeeping import Bookkeeping
 from gateway.reconcile.desired_store import DesiredStore
 from gateway.reconcile.execute import Executor, check_memory
 from gateway.reconcile.health import HealthWatch
+from gateway.reconcile.leaving import Leaving
 from gateway.reconcile.observer import Observer
 from gateway.reconcile.orders import Orders
 from gateway.reconcile.planner import plan
@@ -92,6 +93,7 @@ class Reconciler:
         self._engine_error = ("", 0)
         self._health = HealthWatch(engine, self._wake.set)
         self._wanted = Wanted(desired, records, permitted)
+        self._leaving = Leaving(engine, executor, self._wanted)
         self._observer = Observer(self._wanted, records, images, self._health, away)
         self._bookkeeping = Bookkeeping(self._wanted, records, images)
         self._reports: dict[str, AppReport] = {}
@@ -199,13 +201,17 @@ class Reconciler:
     async def _round(self) -> float:
         """Observe all, begin the steps that are due; seconds until the next round at the latest."""
         statuses: dict[str, list[ContainerStatus]] = defaultdict(list)
-        for status in await self._engine.list():
+        # A step may end while the engines are asked: what they answer may be older.
+        busy_before, leaving_before = set(self._steps), set(self._leaving.containers)
+        everything = await self._engine.list()
+        self._observer.look_at(everything, leaving_before | self._leaving.containers)
+        for status in everything:
             statuses[status.app].append(status)
         now = time.monotonic()
         wake_at = now + LOOK_AGAIN_S
         views = []
         for app in sorted({*statuses, *self._records.names(), *self._wanted.names()}):
-            if app in self._steps:
+            if app in self._steps or app in busy_before:
                 continue
             view = self._observer.view(app, statuses[app], now)
             if view is None:
@@ -249,7 +255,7 @@ class Reconciler:
             log.warning("step failed app=%s step=%s cause=%s", view.name, type(step).__name__.lower(), reason)
             if isinstance(step, Pull):
                 memory.note_failed_pull(reason, time.monotonic(), exhausted=isinstance(failure, Exhausted))
-            elif isinstance(step, Create):
+            elif isinstance(step, Create) and not await self._leaving.lost_its_host(step):
                 memory.note_failed_step(step.service.name, reason, time.monotonic())
             elif isinstance(step, Start | Stop | Remove):
                 memory.note_failed_step(step.service, reason, time.monotonic())
@@ -277,7 +283,7 @@ class Reconciler:
             case Stop():
                 if step.reason == UNHEALTHY:
                     self._observer.memory(view.name).stopped_unhealthy.add(step.container)
-                await self._executor.stop(step)
+                await self._leaving.stop(step)
             case Remove():
                 await self._executor.remove(step)
             case MarkGood() | MarkFailed():

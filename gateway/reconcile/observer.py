@@ -6,11 +6,12 @@ Keeps what the loop remembers of each APP (`memory.py`) and runs the health chec
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from typing import Protocol
 
 from gateway.engines.base import ContainerState, ContainerStatus
+from gateway.reconcile import hosting
 from gateway.reconcile.health import HealthWatch
 from gateway.reconcile.memory import AppMemory
 from gateway.reconcile.records import AppRecords
@@ -35,12 +36,19 @@ class Observer:
         self._images = images
         self._health = health
         self._memory: dict[str, AppMemory] = {}
+        self._statuses: Sequence[ContainerStatus] = ()
+        self._leaving: Set[str] = frozenset()
 
     def memory(self, app: str) -> AppMemory:
         return self._memory.setdefault(app, AppMemory(random.random))
 
     def forget(self, app: str) -> None:
         self._memory.pop(app, None)
+
+    def look_at(self, statuses: Sequence[ContainerStatus], leaving: Set[str]) -> None:
+        """All containers that there are now: an APP's hosts may be another APP's. `leaving`: see `leaving.py`."""
+        self._statuses = statuses
+        self._leaving = leaving
 
     def view(self, app: str, statuses: Sequence[ContainerStatus], now: float) -> AppView | None:
         """None: it is not known whether it is wanted, so it is left as it is."""
@@ -50,7 +58,11 @@ class Observer:
         memory = self.memory(app)
         memory.turn_to(target)
         digests = {service_digest(app, service) for service in target.services} if target else set()
-        current = frozenset(s.id for s in statuses if s.digest in digests and s.id not in memory.restart_requested)
+        current = frozenset(
+            s.id
+            for s in statuses
+            if s.digest in digests and s.id not in memory.restart_requested and not self._host_gone(s)
+        )
         memory.observe(statuses, current, now)
         containers = tuple(self._container(status, memory) for status in statuses)
         wanted, pin = self._wanted.app(app), self._wanted.pin(app)
@@ -69,8 +81,17 @@ class Observer:
             history=dict(memory.history),
             pull_not_before=memory.pull_not_before,
             pull_error=memory.pull_error,
-            away={s.name: cause for s in (target.services if target else ()) if (cause := self._away(s.engine))},
             pull_exhausted=memory.pull_exhausted,
+            hosts={
+                s.name: hosting.host_view(s, self._wanted.find, self._statuses, self._leaving)
+                for s in (target.services if target else ())
+                if s.host
+            },
+            away={
+                s.name: cause
+                for s in (target.services if target else ())
+                if not s.host and (cause := self._away(s.engine))
+            },
         )
         return replace(view, missing_images=self._missing_images(view))
 
@@ -95,7 +116,11 @@ class Observer:
             memory.running_since.get(status.id),
             status.id in memory.restart_requested,
             status.id in memory.stopped_unhealthy,
+            self._host_gone(status),
         )
+
+    def _host_gone(self, status: ContainerStatus) -> bool:
+        return status.host_ended or status.host in self._leaving
 
     def _missing_images(self, view: AppView) -> frozenset[str]:
         """Images that are needed and not here; a service that runs as wanted needs none."""

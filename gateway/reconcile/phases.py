@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gateway.engines.base import ContainerState
 from gateway.model.app import Condition, Restart, Service
 from gateway.model.reports import Phase
-from gateway.reconcile.view import AppView, ContainerView, Health
+from gateway.reconcile.view import AppView, ContainerView, Health, HostView
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,10 @@ def exit_reason(container: ContainerView) -> str:
 
 
 def waits_for(view: AppView, service: Service, now: float) -> str:
-    """What a service still waits for by its `depends_on`; empty when it may start."""
+    """What a service still waits for by its host and its `depends_on`; empty when it may start."""
     assert view.target is not None
+    if service.host and not (host := view.hosts.get(service.name, HostView())).container:
+        return host.reason or f"waiting for its host {service.host} to run"
     for name, condition in service.depends_on.items():
         phase = standing(view, view.target.service(name), now).phase
         ready = (Phase.HEALTHY,) if condition is Condition.HEALTHY else (Phase.HEALTHY, Phase.RUNNING, Phase.UNHEALTHY)

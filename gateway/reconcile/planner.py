@@ -119,4 +119,4 @@ def _service_step(view: AppView, service: Service, now: float) -> tuple[Step | N
             # At once: after a roll-back it would look like one that ended by itself, and stay so.
             return Remove(other.status.id, service.name), None
     newest = max((c.status.generation for c in view.containers if c.status.service == service.name), default=0)
-    return Create(service, newest + 1), None
+    return Create(service, newest + 1, view.hosts.get(service.name)), None

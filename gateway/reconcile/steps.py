@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.model.app import App, Service
+from gateway.reconcile.view import HostView
 
 UNHEALTHY: Final = "unhealthy"
 """Reason of a Stop that counts as a failure of the container."""
@@ -23,6 +24,8 @@ class Create:
     service: Service
     at_least: int
     """Its generation must not be below."""
+    host: HostView | None = None
+    """What it is to live in."""
 
 
 @dataclass(frozen=True, slots=True)

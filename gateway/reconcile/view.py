@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from gateway.engines.base import ContainerState, ContainerStatus
@@ -45,6 +45,19 @@ class ContainerView:
     restart_requested: bool = False
     stopped_unhealthy: bool = False
     """We ended it, because its health check failed: whatever its exit code, that was no success."""
+    host_gone: bool = False
+    """The container that it lives in has ended or is being stopped: it is to be made anew, and that is no failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """The container that a service is to live in."""
+
+    container: str = ""
+    """Running; empty when there is none."""
+    pid: int = 0
+    reason: str = ""
+    """Why there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +82,8 @@ class AppView:
     pull_error: str = ""
     pull_exhausted: bool = False
     """Memory or disk of this board are too small for it; no link and no registry is to blame."""
+    hosts: Mapping[str, HostView] = field(default_factory=dict)
+    """Hosted service of the target -> what it is to live in."""
     away: Mapping[str, str] = field(default_factory=dict)
     """Services of the target whose engine does not answer -> why. Nothing is known of them and nothing is done."""
 
@@ -83,7 +98,10 @@ class AppView:
         matching = [
             c
             for c in self.containers
-            if c.status.service == service.name and c.status.digest == digest and not c.restart_requested
+            if c.status.service == service.name
+            and c.status.digest == digest
+            and not c.restart_requested
+            and not c.host_gone
         ]
         return max(matching, key=lambda c: c.status.generation, default=None)
 
@@ -98,8 +116,8 @@ class AppView:
 
 
 def service_digest(app: str, service: Service) -> str:
-    """Identity of what one container runs: with the same digest it need not be replaced."""
-    content = canonical({"app": app, "service": to_wire(service)})
+    """Identity of what one container runs: with the same digest it need not be replaced, whoever may live in it."""
+    content = canonical({"app": app, "service": to_wire(replace(service, guests=()))})
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
@@ -114,6 +132,9 @@ def start_order(app: App) -> list[Service]:
         seen.add(service.name)
         for name in service.depends_on:
             visit(app.service(name))
+        host_app, _, host = service.host.partition("/")
+        if host_app == app.name:
+            visit(app.service(host))
         ordered.append(service)
 
     for service in app.services:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from gateway.errors import FieldgateError, NotFound
 from gateway.model.app import App, Grant
 from gateway.model.desired import AcceptedDesired, Desired
+from gateway.reconcile import hosting
 from gateway.reconcile.desired_store import DesiredStore
 from gateway.reconcile.records import AppRecords, Pin
 
@@ -77,7 +78,7 @@ class Wanted:
         """Why it must not run though it was accepted once; empty when it may.
 
         A new firmware may have another profile. Judged once per desired state and version that is to run, be it an
-        earlier one: the profile does not change while the agent runs.
+        earlier one: the profile does not change while the agent runs. Whether its hosts let it in is judged each time.
         """
         target = self.target(name)
         if target is None:
@@ -88,8 +89,13 @@ class Wanted:
             known = self._withheld.get(name)
             if known is None or known[0] != accepted.digest or known[1] is not target:
                 known = self._withheld[name] = (accepted.digest, target, self._judge(accepted.desired, target))
-            return known[2]
+            return known[2] or hosting.refusal(target, self.owner(name)[0], self.find)
         return ""
+
+    def find(self, name: str) -> tuple[App, str] | None:
+        """What is to run of an APP, and the authority that wants it."""
+        target = self.target(name)
+        return (target, self.owner(name)[0]) if target is not None else None
 
     def grants(self, reported: set[str]) -> dict[str, Grant]:
         """Owner (`app.service`) -> what it may do, of all `reported` APPs that are to run."""

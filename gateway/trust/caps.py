@@ -11,7 +11,7 @@ from gateway.errors import NotPermitted, NotSupported, Problem
 from gateway.model.app import Service
 from gateway.model.desired import Desired
 from gateway.model.network import Destination, Ports, parse_destination, parse_ports
-from gateway.model.profile import AuthorityCaps
+from gateway.model.profile import JOINING_ENGINES, AuthorityCaps
 from gateway.model.trust import Expected
 
 ALL = "*"
@@ -91,6 +91,8 @@ def _beyond_network(service: Service, caps: AuthorityCaps) -> Iterator[tuple[str
 
 def _lacking(service: Service, expected: Expected) -> Iterator[tuple[str, str]]:
     """(path below the service, message) of every port, line or engine that the board does not have."""
+    if service.host and not set(JOINING_ENGINES) & set(expected.engines):
+        yield "x-esdk.host", "no engine of this board can do that; oci in its profile's engines could"
     if service.engine and service.engine not in expected.engines:
         has = ", ".join(expected.engines)
         yield "x-esdk.engine", f"this board has no engine {service.engine}; its profile's engines are {has}"

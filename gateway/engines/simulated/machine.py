@@ -59,8 +59,9 @@ class Machine:
         self.specs[spec.id] = spec
         self.logs[spec.id] = Log()
         self.statuses[spec.id] = ContainerStatus(
-            spec.app, spec.service, spec.generation, spec.digest, ContainerState.CREATED
-        )
+            spec.app, spec.service, spec.generation, spec.digest, ContainerState.CREATED,
+            host=spec.host.container if spec.host is not None else "",
+        )  # fmt: skip
 
     def start(self, container: str) -> Behaviour:
         behaviour = self.behaviour(self.specs[container])
@@ -76,7 +77,11 @@ class Machine:
         return behaviour
 
     def crash(self, container: str, code: int = 1, *, oom_killed: bool = False) -> None:
-        """The main process ends by itself."""
+        """The main process ends by itself, and with it what lives in its container: that first, as in a kernel."""
+        for guest in [status for status in self.statuses.values() if status.host == container]:
+            self.statuses[guest.id] = replace(guest, host_ended=True)
+            if guest.state is not ContainerState.EXITED:
+                self.crash(guest.id, 137)
         self.ends.pop(container, None)
         self.statuses[container] = replace(
             self.statuses[container], state=ContainerState.EXITED, pid=0, exit_code=code, oom_killed=oom_killed,

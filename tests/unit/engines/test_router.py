@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.engines import router as module
-from gateway.engines.base import ContainerSpec, ContainerState, ContainerStatus
+from gateway.engines.base import ContainerSpec, ContainerState, ContainerStatus, HostContainer
 from gateway.engines.router import EngineRouter
 from gateway.engines.simulated.behaviour import Behaviour
 from gateway.engines.simulated.engine import SimulatedEngine
@@ -139,5 +139,24 @@ def test_one_that_hangs_is_away_and_not_asked_twice(monkeypatch: pytest.MonkeyPa
         assert {status.id for status in await router.list()} == {SPEC.id, OTHER.id}
         assert router.away("two") == ""
         await router.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_guest_is_run_by_whoever_can_put_it_into_its_host() -> None:
+    async def scenario() -> None:
+        docker, oci = Machine(), Machine()
+        router = EngineRouter({"docker": SimulatedEngine(docker), "oci": SimulatedEngine(oci)})
+        await router.prepare()
+        for host, service in ((SPEC, "one"), (replace(SPEC, service="other", engine="oci"), "two")):
+            await router.create(host)
+            await router.create(replace(SPEC, service=service, host=HostContainer(host.id, 1)))
+        assert (list(docker.specs), list(oci.specs)) == (["app.main.1"], ["app.one.1", "app.other.1", "app.two.1"])
+        await router.close()
+        alone = EngineRouter({"docker": SimulatedEngine(Machine())})
+        await alone.prepare()
+        with pytest.raises(NotSupported, match="oci would"):
+            await alone.create(replace(SPEC, host=HostContainer("app.main.1", 1)))
+        await alone.close()
 
     asyncio.run(scenario())

@@ -109,6 +109,15 @@ def test_an_engine_that_the_profile_does_not_list() -> None:
     check(desired(engine=""))
 
 
+def test_living_in_another_container_needs_an_engine_that_can_do_it() -> None:
+    hosted = desired(host="site/main", network=None)
+    check(hosted)
+    with pytest.raises(NotSupported) as caught:
+        check_caps(hosted, dataclasses.replace(EXPECTED, engines=("docker", "lxc")))
+    (problem,) = caught.value.problems
+    assert problem.path == "apps.meter.services.reader.x-esdk.host"
+
+
 def test_both_at_once() -> None:
     with pytest.raises(NotPermitted, match="3 problems"):
         check(desired(esdk=Grant(serial=("RS485-1", "COM1")), host_network=True))
