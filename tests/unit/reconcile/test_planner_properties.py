@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.engines.base import ContainerState
@@ -68,6 +68,7 @@ def images(app: App) -> dict[str, str]:
     return {service.name: service.image for service in app.services}
 
 
+@settings(deadline=None)
 @given(apps())
 def test_a_good_version_comes_to_rest_with_everything_running(app: App) -> None:
     world = World(target=app)
@@ -80,6 +81,7 @@ def test_a_good_version_comes_to_rest_with_everything_running(app: App) -> None:
     assert plan(world.view(), world.now + 3600).step is None, "and nothing happens later"
 
 
+@settings(deadline=None)
 @given(apps("1"), apps("2"))
 def test_an_update_replaces_everything_and_leaves_nothing_over(old: App, new: App) -> None:
     world = World(target=old)
@@ -91,6 +93,7 @@ def test_an_update_replaces_everything_and_leaves_nothing_over(old: App, new: Ap
     assert world.good == new
 
 
+@settings(deadline=None)
 @given(apps("1"), apps("2"), st.data())
 def test_a_version_that_fails_is_rolled_back_once_and_for_all(old: App, new: App, data: st.DataObject) -> None:
     bad = data.draw(st.sampled_from(list(new.services)))
@@ -111,6 +114,7 @@ def test_a_version_that_fails_is_rolled_back_once_and_for_all(old: App, new: App
     assert sum(isinstance(step, Create) and step.service == bad for step in steps) <= CRASHES
 
 
+@settings(deadline=None)
 @given(apps("1"), apps("2"), st.integers(0, 12))
 def test_an_app_that_is_removed_or_stopped_at_any_moment_is_gone(old: App, new: App, moment: int) -> None:
     world = World(target=old)
@@ -133,6 +137,7 @@ def test_an_app_that_is_removed_or_stopped_at_any_moment_is_gone(old: App, new: 
     assert isinstance(last.step, Forget)
 
 
+@settings(deadline=None)
 @given(apps())
 def test_without_its_images_nothing_is_touched(app: App) -> None:
     world = World(target=app)
