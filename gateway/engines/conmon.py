@@ -33,7 +33,8 @@ class Monitor:
     prefix: tuple[str, ...]
     """Enters the engine's mount namespace; empty where there is none."""
     runtime: str
-    runtime_root: Path
+    arguments: tuple[str, ...]
+    """Of the runtime, before the ones that conmon adds: `create --bundle DIRECTORY --pid-file FILE CONTAINER`."""
     cgroup: str
     """Where conmon is to live: not in the agent's group, or it dies with a restart of the agent's unit."""
 
@@ -69,7 +70,8 @@ def _argv(monitor: Monitor) -> list[str]:
         "-b", str(bundle), "-p", str(bundle / "pidfile"), "-P", str(bundle / "conmon.pid"),
         "-l", f"k8s-file:{bundle / 'ctr.log'}", "--log-size-max", str(monitor.log_bytes), "--no-sync-log",
         "--exit-dir", str(monitor.exits), "--persist-dir", str(bundle), "--socket-dir-path", str(bundle),
-        "--full-attach", "--log-level", "error", "--runtime-arg", "--root", "--runtime-arg", str(monitor.runtime_root),
+        "--full-attach", "--log-level", "error",
+        *(word for argument in monitor.arguments for word in ("--runtime-arg", argument)),
     ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from gateway.cli.client import Agent
 from gateway.documents.envelope import PrivateKey
-from gateway.engines.oci.engine import groups
+from gateway.engines.monitored import groups
 from gateway.host import cgroup
 from tests.site.broker import Broker
 from tests.site.cloud import Cloud

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from gateway.engines.base import ContainerSpec
+from gateway.engines.devices import DeviceNode
 from gateway.engines.oci.joining import Joined
 from gateway.engines.users import User
 from gateway.errors import InvalidInput
@@ -29,20 +30,6 @@ MASKED_PATHS: Final = (
 READONLY_PATHS: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 DEFAULT_PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CPU_PERIOD_US: Final = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceNode:
-    """A device of the host to be made in the container."""
-
-    path: str
-    kind: str
-    """`c` or `b`."""
-    major: int
-    minor: int
-    mode: int
-    uid: int
-    gid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +99,7 @@ def config(
             "terminal": False,
             "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
             "args": list(arguments),
-            "env": _environment(spec, image, user, joined),
+            "env": environment(spec, image, user, joined),
             "cwd": spec.working_dir or image.working_dir or (joined.package if joined is not None else "/"),
             "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
             "noNewPrivileges": True,
@@ -128,7 +115,8 @@ def _capability(name: str) -> str:
     return name.upper() if name.upper().startswith("CAP_") else f"CAP_{name.upper()}"
 
 
-def _environment(spec: ContainerSpec, image: ImageConfig, user: User, joined: Joined | None) -> list[str]:
+def environment(spec: ContainerSpec, image: ImageConfig, user: User, joined: Joined | None = None) -> list[str]:
+    """`KEY=value`: what every process gets, then the image's, then the manifest's."""
     merged = {"HOME": user.home, "HOSTNAME": spec.service}
     path = DEFAULT_PATH
     if joined is not None:

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import logging
-import os
-import stat
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.engines import conmon, logs
+from gateway.engines import conmon, logs, monitored
 from gateway.engines.base import (
     ContainerExit,
     ContainerSpec,
@@ -30,6 +27,7 @@ from gateway.engines.base import (
     Mount,
     RootfsSource,
 )
+from gateway.engines.devices import device_node
 from gateway.engines.exits import Exits
 from gateway.engines.imagefiles import user_of
 from gateway.engines.oci import bundle, joining, runtime
@@ -43,7 +41,6 @@ from gateway.errors import (
     Conflict,
     Corrupted,
     FieldgateError,
-    InvalidInput,
     NotFound,
     NotSupported,
     ToolFailed,
@@ -56,15 +53,6 @@ from gateway.model.stats import ContainerStats
 log = logging.getLogger(__name__)
 
 KILL_WAIT_S: Final = 10.0
-EXIT_FILE_WAIT_S: Final = 2.0
-DEFAULT_RUN: Final = Path("/run/fieldgate/engine")
-UNKNOWN_EXIT_CODE: Final = 255
-
-
-def groups(run: Path) -> tuple[str, str]:
-    """The cgroups of the engine in `run`: of its containers, of their monitors. Several agents may share a machine."""
-    suffix = "" if run == DEFAULT_RUN else "-" + hashlib.sha256(os.fsencode(run)).hexdigest()[:8]
-    return f"fieldgate{suffix}", f"fieldgate{suffix}-monitors"
 
 
 class OciEngine:
@@ -87,7 +75,7 @@ class OciEngine:
         self._options = options or OciOptions()
         self._records = Records(run)
         self._exits = Exits(self._records.exits)
-        self._group, self._monitors_group = groups(run)
+        self._group, self._monitors_group = monitored.groups(run)
 
     @cached_property
     def _mode(self) -> cgroup.Mode:
@@ -176,7 +164,7 @@ class OciEngine:
             (directory / "config.json").write_text(json.dumps(self._config(*made, image, told)))
             monitor = conmon.Monitor(
                 spec.id, directory, self._records.exits, self._log_bytes, self._namespace.prefix,
-                self._runtime.path, self._runtime.root, self._monitors_group,
+                self._runtime.path, ("--root", str(self._runtime.root)), self._monitors_group,
             )  # fmt: skip
             pid = await asyncio.to_thread(conmon.create, monitor)
             self._records.set_process(spec.id, pid)
@@ -209,7 +197,7 @@ class OciEngine:
     def _config(
         self, spec: ContainerSpec, user: User, joined: joining.Joined | None, image: Rootfs, told: Told
     ) -> dict[str, Any]:
-        devices = tuple(_device_node(path) for path in spec.devices)
+        devices = tuple(device_node(path) for path in spec.devices)
         host = bundle.HostFacts(self._group, self._mode is cgroup.Mode.V2, devices, joined)
         return bundle.config(spec, image.config, user, told.section, host, told.annotations)
 
@@ -228,7 +216,7 @@ class OciEngine:
             await self.kill(container, "SIGKILL")
             if not await pids.wait_gone(process, KILL_WAIT_S):
                 raise Unavailable(f"cannot stop {container}: it does not die of SIGKILL (uninterruptible I/O?)")
-        await self._exit_file(container)
+        await monitored.exit_written(self._records, container)
 
     async def kill(self, container: str, signal: str = "SIGKILL") -> None:
         self._record(container)
@@ -245,7 +233,7 @@ class OciEngine:
         self._exits.forget(container)
         monitor = pids.identify(self._records.monitor(container))
         await self._runtime.delete(container)
-        if not await pids.wait_gone(monitor, EXIT_FILE_WAIT_S):
+        if not await pids.wait_gone(monitor, monitored.EXIT_FILE_WAIT_S):
             log.warning("conmon outlives its container id=%s pid=%s", container, monitor.pid)
         await self._namespace.call(lambda: mounts.unmount_below(self._records.directory(container)))
         with contextlib.suppress(OSError):  # the runtime removes it; this is for one that was killed half-way
@@ -260,30 +248,10 @@ class OciEngine:
         return found
 
     def _status(self, container: str, record: Record) -> ContainerStatus:
-        process = self._records.process(container)
-        started_ns = self._records.started_ns(container)
-        status = ContainerStatus(
-            record.app, record.service, record.generation, record.digest, ContainerState.CREATED,
-            started_ns=started_ns, host=record.host, host_ended=bool(record.host) and record.host_process.ending(),
-        )  # fmt: skip
-        ended = self._records.exit(container)
-        if ended is None and process is not None and (process.alive() or self._is_monitored(container)):
-            if started_ns:
-                return replace(status, state=ContainerState.RUNNING, pid=process.pid)
-            return replace(status, pid=process.pid)
-        # Read once more: conmon may have written it and gone since the first look.
-        code, finished_ns = ended or self._records.exit(container) or (UNKNOWN_EXIT_CODE, 0)
-        oom_killed = cgroup.oom_kills(f"{self._group}/{container}") > 0
-        return replace(
-            status, state=ContainerState.EXITED, exit_code=code, finished_ns=finished_ns, oom_killed=oom_killed
-        )
-
-    def _is_monitored(self, container: str) -> bool:
-        """Its conmon lives, so an exit code is still to come."""
-        with contextlib.suppress(OSError):
-            comm = Path(f"/proc/{self._records.monitor(container)}/comm").read_text().strip()
-            return comm == "conmon" and pids.identify(self._records.monitor(container)).alive()
-        return False
+        found = monitored.status(self._records, container, record)
+        host_ended = bool(record.host) and record.host_process.ending()
+        oom_killed = found.state is ContainerState.EXITED and cgroup.oom_kills(f"{self._group}/{container}") > 0
+        return replace(found, oom_killed=oom_killed, host=record.host, host_ended=host_ended)
 
     async def exec(self, container: str, argv: Sequence[str], timeout_s: float) -> ExecResult:
         self._record(container)
@@ -328,23 +296,3 @@ class OciEngine:
         if container not in self._records.names():
             raise NotFound(f"cannot find container {container}")
         return self._records.read(container)
-
-    async def _exit_file(self, container: str) -> None:
-        """conmon writes the exit code a moment after the death; whoever asks next wants to see it."""
-        deadline = asyncio.get_running_loop().time() + EXIT_FILE_WAIT_S
-        while self._records.exit(container) is None and self._is_monitored(container):
-            if asyncio.get_running_loop().time() > deadline:
-                return
-            await asyncio.sleep(0.002)
-
-
-def _device_node(path: str) -> bundle.DeviceNode:
-    try:
-        facts = os.stat(path)
-    except OSError as failure:
-        raise Unavailable(f"cannot give device {path}: {failure.strerror}") from failure
-    if not (stat.S_ISCHR(facts.st_mode) or stat.S_ISBLK(facts.st_mode)):
-        raise InvalidInput(f"cannot give device {path}: it is no device")
-    kind = "c" if stat.S_ISCHR(facts.st_mode) else "b"
-    major, minor = os.major(facts.st_rdev), os.minor(facts.st_rdev)
-    return bundle.DeviceNode(path, kind, major, minor, stat.S_IMODE(facts.st_mode), facts.st_uid, facts.st_gid)
