@@ -31,6 +31,7 @@ from gateway.field.lines import Lines
 from gateway.field.serial_buses import SerialBuses
 from gateway.host.facts import Facts, boot_id
 from gateway.host.files import read_limited
+from gateway.images.export import Forms
 from gateway.images.puller import Puller
 from gateway.images.store import ImageStore
 from gateway.lifecycle import log as logs
@@ -167,7 +168,8 @@ async def read_site(profile: Path, config: Path | None, paths: Paths) -> Site:
 async def build_control_line(site: Site) -> ControlLine:
     """Trust -> desired store -> reconciler -> images, endpoints, engine."""
     paths, profile = site.paths, site.profile
-    store = ImageStore(paths.images)
+    forms = Forms(unpacked=set(profile.engines) != {"docker"}, packed="docker" in profile.engines)
+    store = ImageStore(paths.images, forms)
     await asyncio.to_thread(store.open)
     puller = Puller(store, profile.architecture, profile.plain_http_registries, profile.reserved_disk_bytes)
     engine = build_engines(site, store)
@@ -210,6 +212,10 @@ def build_engine(name: str, site: Site, store: ImageStore) -> Engine:
             from gateway.engines.simulated.engine import SimulatedEngine
 
             return SimulatedEngine()
+        case "docker":
+            from gateway.engines.docker.engine import DockerEngine
+
+            return DockerEngine(paths.engine, Path(profile.docker_socket), store, log_bytes)
     raise NotSupported(f"cannot use engine {name}: this version does not have it", hint="the profile's engines")
 
 

@@ -114,16 +114,40 @@ def control_groups(_: Board) -> Check:
     return _judge("cgroups", not missing, seen, "boot with cgroup_enable=memory cgroup_memory=1")
 
 
+def _engines(board: Board) -> tuple[str, ...]:
+    return (board.profile or Profile("", "")).engines
+
+
 def runtime(board: Board) -> Check:
+    if "oci" not in _engines(board):
+        return Check("OCI runtime", Verdict.OK, "not needed by the profile's engines")
     wanted = board.profile.runtimes if board.profile else Profile("", "").runtimes
     found = [name for name in wanted if _which(name)]
     seen = _version(found[0]) if found else f"none of {', '.join(wanted)}"
     return _judge("OCI runtime", bool(found), seen, "apt install crun")
 
 
-def monitor(_: Board) -> Check:
+def monitor(board: Board) -> Check:
+    if "oci" not in _engines(board):
+        return Check("conmon", Verdict.OK, "not needed by the profile's engines")
     there = _which("conmon")
     return _judge("conmon", there is not None, _version("conmon") if there else "missing", "apt install conmon")
+
+
+def docker(board: Board) -> Check:
+    if board.profile is None or "docker" not in board.profile.engines:
+        return Check("Docker", Verdict.OK, "not among the profile's engines")
+    path = board.profile.docker_socket
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(CONNECT_TIMEOUT_S)
+            connection.connect(path)
+            connection.sendall(b"GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n")
+            status = connection.recv(4096).split(b"\r\n")[0].decode(errors="replace")
+    except OSError as failure:
+        status = failure.strerror or str(failure)
+    cure = "start the daemon, or correct `docker_socket` in the profile"
+    return _judge("Docker", status.startswith("HTTP/1.1 200"), f"{path}: {status}", cure)
 
 
 def memory(board: Board) -> Check:
@@ -214,8 +238,8 @@ def broker(board: Board) -> Check:
 
 
 CHECKS: Final[tuple[Callable[[Board], Check], ...]] = (
-    user, kernel, architecture, overlay, namespaces, seccomp, control_groups, runtime, monitor, memory, disk, flash,
-    run_directory, clock, serial_ports, gpio_chips, identity, broker,
+    user, kernel, architecture, overlay, namespaces, seccomp, control_groups, runtime, monitor, docker, memory, disk,
+    flash, run_directory, clock, serial_ports, gpio_chips, identity, broker,
 )  # fmt: skip
 
 

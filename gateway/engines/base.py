@@ -6,14 +6,14 @@ makes them and hands them their `RootfsSource`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from gateway.model.app import Limits, TmpfsMount
-from gateway.model.image import Rootfs
+from gateway.model.image import ImageConfig, Rootfs
 from gateway.model.network import Network
 from gateway.model.stats import ContainerStats
 
@@ -144,6 +144,40 @@ class RootfsSource(Protocol):
     def rootfs(self, image: str) -> Rootfs:
         """NotFound when it is not (completely) in the store."""
         ...
+
+
+class ImageExport(Protocol):
+    """A pinned image as it was pulled, for an engine with a store of its own (`images/`)."""
+
+    @property
+    def config_digest(self) -> str:
+        """Of its configuration: the identity of the image wherever it is unpacked."""
+        ...
+
+    @property
+    def diff_ids(self) -> tuple[str, ...]: ...
+
+    @property
+    def config(self) -> ImageConfig: ...
+
+    def archive(self, name: str) -> Iterator[bytes]:
+        """As `docker save` writes it, named `repository:tag`. Blocks. Corrupted, OSError: it is damaged here."""
+        ...
+
+
+class ExportSource(Protocol):
+    """Where an engine with a store of its own gets images from."""
+
+    def export(self, image: str) -> ImageExport:
+        """NotFound when it is not (completely) in the store."""
+        ...
+
+    def exports(self) -> frozenset[str]:
+        """The configuration digests of all images that there are: what else the engine has from here is to go."""
+        ...
+
+    def forget_damaged(self, image: str) -> None:
+        """The image could not be used: look at every byte, so that what is damaged is pulled again. Blocks."""
 
 
 @dataclass(frozen=True, slots=True)

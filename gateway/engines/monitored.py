@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from gateway.engines.base import ContainerState, ContainerStatus
+from gateway.engines.instance import instance_name
 from gateway.engines.records import Record, Records
 from gateway.host import pids
 
 EXIT_FILE_WAIT_S: Final = 2.0
 UNKNOWN_EXIT_CODE: Final = 255
-DEFAULT_RUN: Final = Path("/run/fieldgate/engine")
 
 
 def groups(run: Path) -> tuple[str, str]:
     """The cgroups of the engine in `run`: of its containers, of their monitors. Several agents may share a machine."""
-    suffix = "" if run == DEFAULT_RUN else "-" + hashlib.sha256(os.fsencode(run)).hexdigest()[:8]
-    return f"fieldgate{suffix}", f"fieldgate{suffix}-monitors"
+    name = instance_name(run)
+    return name, f"{name}-monitors"
 
 
 def status(records: Records, container: str, record: Record) -> ContainerStatus:

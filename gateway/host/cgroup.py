@@ -104,6 +104,16 @@ def oom_kills(name: str) -> int:
     return 0
 
 
+def group_of(pid: int) -> str:
+    """The group that holds the process (on v1 the one of the memory hierarchy); empty when there is no such process."""
+    try:
+        lines = [line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+    except OSError:
+        return ""
+    wanted = "" if mode() is Mode.V2 else "memory"
+    return next((path.lstrip("/") for _, controllers, path in lines if wanted in controllers.split(",")), "")
+
+
 def processes(name: str) -> set[int]:
     """All processes in the group and below it."""
     found: set[int] = set()

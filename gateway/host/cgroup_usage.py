@@ -21,6 +21,12 @@ def usage(name: str) -> ContainerStats:
     return _v2(cgroup.ROOT / name) if cgroup.mode() is cgroup.Mode.V2 else _v1(cgroup.ROOT, name)
 
 
+def usage_of(pid: int) -> ContainerStats:
+    """Of the group that a process is in, wherever an engine has put it; all zero when it has gone."""
+    group = cgroup.group_of(pid)
+    return usage(group) if group else ContainerStats()
+
+
 def _v1(root: Path, name: str) -> ContainerStats:
     memory = root / "memory" / name
     io = _io_v1(root / "blkio" / name / "blkio.throttle.io_service_bytes_recursive")

@@ -1,6 +1,7 @@
 """A blob as the stream of its uncompressed bytes, hashed on the way, in bounded memory.
 
-gzip by zlib; zstd by the `zstd` program, since Python has no module for it before 3.14. Used by `unpack.py` only.
+gzip by zlib; zstd by the `zstd` program, since Python has no module for it before 3.14. Used by `unpack.py` and
+`export.py`.
 """
 
 from __future__ import annotations

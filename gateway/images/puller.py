@@ -167,7 +167,7 @@ class Puller:
     ) -> AsyncGenerator[tuple[int, str], None]:
         """Make one layer present; yields (compressed bytes done, what is being done)."""
         async with self._one_at_a_time(layer.digest), self._one_at_a_time(diff_id):
-            if self._store.has_layer(diff_id):
+            if self._store.is_complete(layer, diff_id):
                 yield layer.size, "found"
                 return
             if not self._store.has_blob(layer):
@@ -227,7 +227,7 @@ class Puller:
     def _check_space(self, image: str, plan: _Plan) -> None:
         missing = {}
         for layer, diff_id in plan.layers:
-            if not self._store.has_layer(diff_id):
+            if not self._store.is_complete(layer, diff_id):
                 present = layer.size if self._store.has_blob(layer) else self._store.partial_bytes(layer.digest)
                 missing[diff_id] = MissingLayer(layer.size, min(present, layer.size), layer.compression != "none")
         check_space(image, needed_bytes(missing.values()), self._free_bytes(), self._reserved_disk_bytes)

@@ -1,9 +1,9 @@
 """The image store on flash: content-addressed, written so that a power cut at any instant loses nothing acknowledged.
 
     store.json                       schema version of all of this
-    blobs/sha256/<hex>               manifests and configurations; a layer's blob only until it is unpacked
+    blobs/sha256/<hex>               manifests and configurations; a layer's blob only until it is unpacked, or for good
     ingest/<hex>.<image's hex>       partial download, resumed from its length
-    layers/<diff_id's hex>/          an unpacked layer; `tmp-*` beside them is half made and swept at boot
+    layers/<diff_id's hex>/          an unpacked layer, where an engine wants it; `tmp-*` is half made and swept at boot
     refs/<image's hex>               the record of a whole image, written last
 
 Each step is fsync (syncfs for a layer), rename, fsync of the directory, before the next one counts on it. Does not
@@ -28,6 +28,7 @@ from typing import Final
 from gateway.errors import Corrupted, FieldgateError, InvalidInput, NotFound, NotSupported
 from gateway.host.files import fsync_directory, read_limited, write_durable
 from gateway.host.statefile import StateFile
+from gateway.images.export import DIRECTORIES, Forms, ImageExport, load_export
 from gateway.images.manifest import MAX_CONFIG_BYTES, Descriptor
 from gateway.images.records import Record, hexadecimal, load_rootfs, read_record, write_record
 from gateway.images.unpacker import unpack_layer
@@ -41,10 +42,14 @@ _MENTION: Final = re.compile(rb"sha256:([0-9a-f]{64})")
 
 
 class ImageStore:
-    """One directory tree, one agent (which holds its own lock). Implements `engines.base.RootfsSource`."""
+    """One directory tree, one agent (which holds its own lock). Implements the engines' `RootfsSource`, `ExportSource`.
 
-    def __init__(self, root: Path) -> None:
+    `forms` is how layers are kept; images that another profile has left in another form are completed or trimmed.
+    """
+
+    def __init__(self, root: Path, forms: Forms = DIRECTORIES) -> None:
         self.root = root
+        self._forms = forms
         self.blobs, self.ingest = root / "blobs" / "sha256", root / "ingest"
         self.layers, self.refs = root / "layers", root / "refs"
         self._images: dict[str, tuple[Record, Rootfs]] = {}
@@ -79,9 +84,40 @@ class ImageStore:
     def rootfs(self, image: str) -> Rootfs:
         """NotFound: not (completely) here."""
         found = self._images.get(pinned_digest(image))
-        if found is None:
+        if found is None or not self._forms.unpacked:
             raise NotFound(f"cannot use image {image}: it is not in the store")
         return found[1]
+
+    def export(self, image: str) -> ImageExport:
+        """The image as it was pulled. NotFound: not (completely) here."""
+        found = self._images.get(pinned_digest(image))
+        exported = self._exported(found[0]) if found is not None and self._forms.packed else "it is not in the store"
+        if isinstance(exported, str):
+            raise NotFound(f"cannot use image {image}: {exported}")
+        return exported
+
+    def exports(self) -> frozenset[str]:
+        """The configuration digests of all images."""
+        return frozenset(record.config for record, _ in self._images.values())
+
+    def forget_damaged(self, image: str) -> None:
+        """Read all blobs of the image; what is damaged is removed and the image forgotten, so that it is pulled again.
+
+        Blocks for as long as it takes to hash them.
+        """
+        digest = pinned_digest(image)
+        record = self._images[digest][0]
+        exported = self._exported(record)
+        damaged = [exported] if isinstance(exported, str) else []
+        for layer in () if isinstance(exported, str) else exported.layers:
+            if not self._is_sound(layer):
+                self.blob_path(layer.digest).unlink(missing_ok=True)
+                damaged.append(f"blob {layer.digest} is damaged")
+        if damaged:
+            log.error("image forgotten image=%s cause=%s", record.image, damaged[0])
+            with self._lock:
+                del self._images[digest]
+                (self.refs / hexadecimal(digest)).unlink(missing_ok=True)
 
     def images(self) -> list[str]:
         """The references that the images were pulled by."""
@@ -106,6 +142,11 @@ class ImageStore:
 
     def blob_path(self, digest: str) -> Path:
         return self.blobs / hexadecimal(digest)
+
+    def is_complete(self, layer: Descriptor, diff_id: str) -> bool:
+        """Whether a layer is here in every form that is wanted."""
+        unpacked = not self._forms.unpacked or self.has_layer(diff_id)
+        return unpacked and (not self._forms.packed or self.has_blob(layer))
 
     def has_blob(self, descriptor: Descriptor) -> bool:
         """Whether a blob is here in full length; it was verified before it came here."""
@@ -152,8 +193,11 @@ class ImageStore:
     async def unpack(self, layer: Descriptor, diff_id: str, max_bytes: int) -> int:
         """Make `layers/<diff_id>` of a blob that is here; returns its bytes of data. Errors as of `unpack_layer`.
 
-        The blob goes when the layer is there, or when it proves to be damaged; a refused one waits for its removal.
+        The blob goes when the layer is there (unless blobs are wanted), or when it proves to be damaged; a refused one
+        waits for its removal. Where nobody wants it unpacked the blob is all there is to do.
         """
+        if not self._forms.unpacked or self.has_layer(diff_id):
+            return 0
         blob, target = self.blob_path(layer.digest), self.layers / f"{_TEMPORARY}{hexadecimal(diff_id)}"
         try:
             await asyncio.to_thread(_fresh_directory, target)
@@ -164,12 +208,13 @@ class ImageStore:
             raise
         finally:
             await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
-        blob.unlink(missing_ok=True)
+        if not self._forms.packed:
+            blob.unlink(missing_ok=True)
         return size
 
     def commit(self, record: Record) -> None:
         """The image is complete: durable, then known. Corrupted: it is not. Blocks for an fsync."""
-        rootfs = load_rootfs(record, self.layers, self.small_blob(record.config) or b"")
+        rootfs = self._complete(record)
         if isinstance(rootfs, str):
             raise Corrupted(f"cannot keep image {record.image}: {rootfs}")
         write_record(self.refs, record)
@@ -205,8 +250,11 @@ class ImageStore:
         reserved = {name for name, count in self._reserved.items() if count > 0}
         complete = {hexadecimal(record.pinned) for record in records}
         reserved |= self._mentioned(wanted - complete)
-        diff_ids = {hexadecimal(diff_id) for record in records for diff_id in record.diff_ids} | reserved
+        diff_ids = {hexadecimal(diff_id) for record in records for diff_id in record.diff_ids}
+        diff_ids = (diff_ids if self._forms.unpacked else set()) | reserved
         blobs = {hexadecimal(blob) for record in records for blob in record.blobs} | reserved
+        for exported in [self._exported(record) for record in records] if self._forms.packed else []:
+            blobs |= set() if isinstance(exported, str) else {hexadecimal(layer.digest) for layer in exported.layers}
         yield from (p for p in self.layers.iterdir() if p.name not in diff_ids and not p.name.startswith(_TEMPORARY))
         yield from (p for p in self.blobs.iterdir() if p.name not in blobs)
         for path in self.ingest.iterdir():
@@ -237,10 +285,29 @@ class ImageStore:
         target.rename(self.layers / hexadecimal(diff_id))
         fsync_directory(self.layers)
 
+    def _exported(self, record: Record) -> ImageExport | str:
+        manifest, config = self.small_blob(record.manifest) or b"", self.small_blob(record.config) or b""
+        return load_export(record, self.blobs, manifest, config)
+
+    def _complete(self, record: Record) -> Rootfs | str:
+        """The image when it is here in every form that is wanted; a string: what is missing."""
+        if self._forms.packed:
+            exported = self._exported(record)
+            if isinstance(exported, str) or not self._forms.unpacked:
+                return exported if isinstance(exported, str) else Rootfs(record.manifest, (), exported.config)
+        return load_rootfs(record, self.layers, self.small_blob(record.config) or b"")
+
+    def _is_sound(self, layer: Descriptor) -> bool:
+        try:
+            with self.blob_path(layer.digest).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == hexadecimal(layer.digest)
+        except OSError:
+            return False
+
     def _load(self, path: Path) -> None:
         try:
             record = read_record(path)
-            rootfs = load_rootfs(record, self.layers, self.small_blob(record.config) or b"")
+            rootfs = self._complete(record)
         except NotSupported:
             raise
         except FieldgateError as error:

@@ -16,15 +16,18 @@ from typing import Final
 import pytest
 
 from gateway.engines.base import Engine
+from gateway.engines.docker.engine import DockerEngine
 from gateway.engines.oci.engine import OciEngine
 from gateway.engines.simulated.engine import SimulatedEngine
 from gateway.engines.simulated.machine import Machine
 from tests.conformance.rootfs import BusyboxImage
 from tests.conformance.scripts import behaviour
+from tests.site.daemons import ApiDaemon, DockerDaemon, PodmanService
 
 LOG_BYTES = 64 << 10
 Scenario = Callable[[Engine], Awaitable[None]]
 Make = Callable[[], Engine]
+How = Callable[[Path, BusyboxImage], Make]
 
 
 def _simulated(run: Path, image: BusyboxImage) -> Make:
@@ -32,7 +35,7 @@ def _simulated(run: Path, image: BusyboxImage) -> Make:
     return lambda: SimulatedEngine(machine)
 
 
-ENGINES: Final[dict[str, Callable[[Path, BusyboxImage], Make]]] = {
+ENGINES: Final[dict[str, How]] = {
     "crun": lambda run, image: lambda: OciEngine(run, image, ["crun"], LOG_BYTES),
     "runc": lambda run, image: lambda: OciEngine(run, image, ["runc"], LOG_BYTES),
     "simulated": _simulated,
@@ -45,11 +48,25 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "kernel: shows what only an engine with a kernel below can do")
 
 
+DAEMONS: Final[dict[str, Callable[[], ApiDaemon]]] = {"docker": DockerDaemon, "podman": PodmanService}
+"""The same for engines that need a daemon: one for all tests."""
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "make_engine" in metafunc.fixturenames:
+    if "how" in metafunc.fixturenames:  # by scope: the tests of one engine run one after the other
         kernel = metafunc.definition.get_closest_marker("kernel") is not None
-        names = [name for name in ENGINES if not (kernel and name in WITHOUT_KERNEL)]
-        metafunc.parametrize("make_engine", names, indirect=True)
+        names = [name for name in (*ENGINES, *DAEMONS) if not (kernel and name in WITHOUT_KERNEL)]
+        metafunc.parametrize("how", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def how(request: pytest.FixtureRequest) -> Iterator[How]:
+    """How to make the engine of this parameter; its daemon runs meanwhile."""
+    if request.param in ENGINES:
+        yield ENGINES[request.param]
+        return
+    with DAEMONS[request.param]() as daemon:
+        yield lambda run, image: lambda: DockerEngine(run, daemon.socket, image, LOG_BYTES)
 
 
 @pytest.fixture(scope="session")
@@ -58,10 +75,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> BusyboxImage:
 
 
 @pytest.fixture
-def make_engine(request: pytest.FixtureRequest, image: BusyboxImage) -> Iterator[Callable[[], Engine]]:
+def make_engine(how: How, image: BusyboxImage) -> Iterator[Callable[[], Engine]]:
     """Makes engines that share one run directory, as a restarted agent does."""
     directory = Path(tempfile.mkdtemp(prefix="fg-", dir="/run"))
-    yield ENGINES[request.param](directory, image)
+    yield how(directory, image)
     shutil.rmtree(directory)
 
 

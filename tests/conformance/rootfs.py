@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+import os
 import shutil
+import tarfile
 from pathlib import Path
 
 from gateway.errors import NotFound
+from gateway.images.export import ImageExport
+from gateway.images.manifest import Descriptor
 from gateway.model.image import ImageConfig, Rootfs
 
 IMAGE = "registry.test/busybox@sha256:" + "0" * 64
 PACKAGE = "registry.test/package@sha256:" + "9" * 64
 """What lives in another container: a program in `bin/`, and a file that says which package it is."""
+CONFIG = ImageConfig(command=("sleep", "1000"), environment=("FROM_IMAGE=yes", "BOTH=image"))
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 COMMANDS = (
     "sh",
     "cat",
@@ -31,7 +40,7 @@ COMMANDS = (
 
 
 class BusyboxImage:
-    """A RootfsSource with one image."""
+    """A RootfsSource and an ExportSource with one image."""
 
     def __init__(self, directory: Path) -> None:
         self.layer = directory / "layer"
@@ -47,11 +56,45 @@ class BusyboxImage:
         (self.package / "bin").mkdir(parents=True)
         (self.package / "bin" / "hello").write_text("#!/bin/sh\necho hello from $PACKAGE\n")
         (self.package / "bin" / "hello").chmod(0o755)
+        self._exported = self._export(directory / "blobs")
 
     def rootfs(self, image: str) -> Rootfs:
         if image == PACKAGE:
             return Rootfs("sha256:" + "9" * 64, (self.package,), ImageConfig())
+        self._check(image)
+        return Rootfs("sha256:" + "0" * 64, (self.layer,), CONFIG)
+
+    def export(self, image: str) -> ImageExport:
+        self._check(image)
+        return self._exported
+
+    def exports(self) -> frozenset[str]:
+        return frozenset({self._exported.config_digest})
+
+    def forget_damaged(self, image: str) -> None:
+        raise AssertionError("nothing is damaged here")
+
+    def _check(self, image: str) -> None:
         if image != IMAGE:
             raise NotFound(f"cannot find image {image}")
-        config = ImageConfig(command=("sleep", "1000"), environment=("FROM_IMAGE=yes", "BOTH=image"))
-        return Rootfs("sha256:" + "0" * 64, (self.layer,), config)
+
+    def _export(self, blobs: Path) -> ImageExport:
+        """The same layer, packed."""
+        blobs.mkdir()
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            tar.add(self.layer, ".")
+        layer = _put(blobs, buffer.getvalue())
+        process = {"Cmd": CONFIG.command, "Env": CONFIG.environment}
+        document = {
+            "architecture": ARCHITECTURES[os.uname().machine], "os": "linux", "config": process,
+            "rootfs": {"type": "layers", "diff_ids": [layer]},
+        }  # fmt: skip
+        config = _put(blobs, json.dumps(document).encode())
+        return ImageExport(config, (layer,), CONFIG, blobs, (Descriptor(layer, len(buffer.getvalue())),))
+
+
+def _put(blobs: Path, data: bytes) -> str:
+    name = hashlib.sha256(data).hexdigest()
+    (blobs / name).write_bytes(data)
+    return f"sha256:{name}"

@@ -17,7 +17,7 @@ _SCRIPTS: Final = {
     "exit 42": Behaviour(runs_s=0, exit_code=42),
     "exec dd if=/dev/zero of=/dev/null bs=200M": Behaviour(runs_s=0, oom_killed=True),
     "echo out; echo err >&2": Behaviour(runs_s=0, output=(("stdout", "out"), ("stderr", "err"))),
-    "sleep 0.7; exit 5": Behaviour(runs_s=0.7, exit_code=5),
+    "trap 'exit 5' TERM; while :; do sleep 0.1; done": Behaviour(signals={"SIGTERM": 5}),
 }
 
 

@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from gateway.engines.base import ContainerSpec, ContainerState, Mount
-from gateway.engines.oci import bundle, seccomp_filter
+from gateway.engines.oci import seccomp_filter
 from gateway.engines.oci.engine import OciEngine
 from gateway.engines.oci.options import OciOptions
+from gateway.engines.process import capabilities_of
 from tests.conformance.conftest import LOG_BYTES
 from tests.conformance.rootfs import IMAGE, BusyboxImage
 
@@ -95,7 +96,7 @@ def test_a_damaged_program_is_compiled_again(directory: Path, image: BusyboxImag
 
 def test_the_program_is_what_crun_would_make_of_the_profile(directory: Path, image: BusyboxImage) -> None:
     filters = seccomp_filter.Filters(directory / "cache", precompiled=True)
-    program = filters.tell(bundle.capabilities_of(SPEC)).program
+    program = filters.tell(capabilities_of(SPEC)).program
     engine = OciEngine(directory / "engine", image, ["crun"], LOG_BYTES)
     engine._filters = seccomp_filter.Filters(directory / "cache", precompiled=False)
 

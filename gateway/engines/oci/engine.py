@@ -35,6 +35,7 @@ from gateway.engines.oci.guests import Guests
 from gateway.engines.oci.namespace import MountNamespace
 from gateway.engines.oci.options import OciOptions
 from gateway.engines.oci.seccomp_filter import Filters, Told
+from gateway.engines.process import capabilities_of
 from gateway.engines.records import Record, Records
 from gateway.engines.users import User
 from gateway.errors import (
@@ -149,7 +150,7 @@ class OciEngine:
             await self._create(spec, image, await self._seccomp(spec))
 
     async def _seccomp(self, spec: ContainerSpec) -> Told:
-        capabilities = bundle.capabilities_of(spec)
+        capabilities = capabilities_of(spec)
         known = self._filters.known(capabilities)
         return known if known is not None else await asyncio.to_thread(self._filters.tell, capabilities)
 
