@@ -331,8 +331,9 @@ def test_another_engine_finds_what_runs(make_engine: Callable[[], Engine]) -> No
             async with asyncio.timeout(10):
                 async for news in engine.exits():
                     assert news.id == "app.main.2"
-                    break
-            statuses = {status.generation: status for status in await engine.list()}
+                    statuses = {status.generation: status for status in await engine.list()}
+                    if statuses[2].state is ContainerState.EXITED:
+                        break
             assert statuses[2].exit_code == 5
         finally:
             await engine.teardown()
