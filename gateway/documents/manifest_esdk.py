@@ -90,6 +90,7 @@ class Esdk(Model):
     tags: Tags = Tags()
     system: Annotated[list[Literal["info", "time"]], Field(max_length=2)] = []
     uplink: Uplink | None = None
+    standby: bool = False
     engine: EngineName | None = None
     network: EsdkNetwork = EsdkNetwork()
     host: HostName | None = None

@@ -26,6 +26,7 @@ _ESDK_CONTRADICTIONS: Final[dict[str, str]] = {
     "network": _NETWORK,
     "engine": "a hosted service runs where its host runs",
     "guests": "what is hosted cannot be a host itself",
+    "standby": "a spare would end with its host, too",
 }
 
 

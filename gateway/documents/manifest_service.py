@@ -129,6 +129,13 @@ class Service(Model):
         return self
 
     @model_validator(mode="after")
+    def _restarted_whatever_happens(self) -> Service:
+        if self.esdk.standby and self.restart not in ("always", "unless-stopped"):
+            reason = "a spare is started whenever the service ends: that needs restart: always or unless-stopped"
+            raise faults([(("x-esdk", "standby"), reason)])
+        return self
+
+    @model_validator(mode="after")
     def _own_network(self) -> Service:
         """What concerns a network of its own needs one; and all of it can be read."""
         concerned = {
@@ -191,6 +198,7 @@ class Service(Model):
             network=self.build_network(),
             depends_on={other: app.Condition(entry.condition) for other, entry in self.depends_on.items()},
             esdk=self.esdk.build(),
+            standby=self.esdk.standby,
             engine=self.esdk.engine or "",
             host=self.esdk.host or "",
             guests=tuple(dict.fromkeys(self.esdk.guests)),

@@ -7,11 +7,27 @@ store, read by the planner, the engines and the endpoints. Every default is Comp
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any, Final
 
 from gateway.model.network import Network
 from gateway.model.wire import canonical, to_wire
+
+_MAX_KNOWN: Final = 512
+_known: dict[tuple[int, str], tuple[object, str]] = {}
+"""Digests by the identity of what they are of; holding it keeps its identity from being another's."""
+
+
+def content_digest(of: object, content: Callable[[], Any], context: str = "") -> str:
+    """`sha256:<hex>` of the canonical JSON of `content()`, once per object and context: none of these ever changes."""
+    known = _known.get((id(of), context))
+    if known is None:
+        if len(_known) >= _MAX_KNOWN:
+            _known.clear()
+        known = _known[id(of), context] = (of, "sha256:" + hashlib.sha256(canonical(content())).hexdigest())
+    return known[1]
 
 
 class Restart(StrEnum):
@@ -166,6 +182,8 @@ class Service:
     """`app/service` of the container that it lives in (`x-esdk.host`); `image` is then a package to be put there."""
     guests: tuple[str, ...] = ()
     """`[authority/]app` patterns of the APPs whose services may live in its container (`x-esdk.guests`)."""
+    standby: bool = False
+    """The next generation is created ahead and waits (`x-esdk.standby`)."""
     engine: str = ""
     """Which of the profile's engines runs it (`x-esdk.engine`); empty: the first one."""
     settings: dict[str, str] = field(default_factory=dict)
@@ -184,8 +202,7 @@ class App:
     @property
     def digest(self) -> str:
         """Identity of the content: two manifests that would run the same have the same digest (`sha256:<hex>`)."""
-        content = canonical(to_wire(replace(self, version="")))
-        return "sha256:" + hashlib.sha256(content).hexdigest()
+        return content_digest(self, lambda: to_wire(replace(self, version="")))
 
     def service(self, name: str) -> Service:
         """The service of that name. KeyError if there is none."""

@@ -55,6 +55,8 @@ class ServiceReport:
     """Why it is in this phase, in words; empty when all is well."""
     since_ns: int = 0
     """When the phase began, Unix time."""
+    spare: str = ""
+    """The container that is ready to follow this one at once (`x-esdk.standby`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ from gateway.reconcile.view import HostView, service_digest
 
 log = logging.getLogger(__name__)
 
+SPARE_BYTES: Final = 4 << 20
+"""Of a container that was created and waits: its monitor and the runtime's waiting process."""
 ENDPOINT_TARGET: Final = "/run/esdk"
 
 
@@ -112,7 +114,7 @@ class Executor:
         except BaseException:
             self._endpoints.release(container)
             raise
-        log.info("container created id=%s", container)
+        log.info("container created id=%s%s", container, " spare" if step.spare else "")
         return container
 
     async def start(self, step: Start) -> None:
@@ -181,4 +183,5 @@ def check_memory(app: App, others: list[App], total_bytes: int, reserved_bytes: 
 
 
 def _limits(app: App) -> int:
-    return sum(service.limits.memory_bytes or 0 for service in app.services)
+    """A spare uses the limit of the one that it replaces only when that has gone."""
+    return sum((service.limits.memory_bytes or 0) + SPARE_BYTES * service.standby for service in app.services)

@@ -255,6 +255,8 @@ class Reconciler:
             log.warning("step failed app=%s step=%s cause=%s", view.name, type(step).__name__.lower(), reason)
             if isinstance(step, Pull):
                 memory.note_failed_pull(reason, time.monotonic(), exhausted=isinstance(failure, Exhausted))
+            elif isinstance(step, Create) and step.spare:
+                memory.note_failed_spare(step.service.name, time.monotonic())
             elif isinstance(step, Create) and not await self._leaving.lost_its_host(step):
                 memory.note_failed_step(step.service.name, reason, time.monotonic())
             elif isinstance(step, Start | Stop | Remove):

@@ -47,12 +47,17 @@ class AppMemory:
 
     def observe(self, statuses: Sequence[ContainerStatus], current: frozenset[str], now: float) -> None:
         """Note what started and what ended. `current`: ids that run what the target wants."""
+        running = {
+            status.service for status in statuses if status.state is ContainerState.RUNNING and status.id in current
+        }
         for status in statuses:
             if status.state is ContainerState.RUNNING:
                 self.running_since.setdefault(status.id, now)
             elif status.state is ContainerState.EXITED and status.id not in self._ended:
                 self._ended.add(status.id)
-                if status.id in current:
+                if status.id in current and status.service in running:
+                    self.note_failed_spare(status.service, now)
+                elif status.id in current:
                     self._note_end(status, now)
         present = {status.id for status in statuses}
         self._ended &= present
@@ -64,7 +69,8 @@ class AppMemory:
         past = self.history.get(status.service, ServiceHistory())
         ran_s = now - self.running_since.get(status.id, now)
         failures = 1 if ran_s > STEADY_S else past.failures + 1
-        self.history[status.service] = ServiceHistory(
+        self.history[status.service] = replace(
+            past,
             failures=failures,
             not_before=now + RESTART.delay_s(failures - 1, self._random),
             last_error=exit_reason(ContainerView(status)),
@@ -83,6 +89,14 @@ class AppMemory:
         failures = past.failures + 1
         self.history[service] = replace(
             past, failures=failures, not_before=now + RETRY.delay_s(failures, self._random), last_error=reason
+        )
+
+    def note_failed_spare(self, service: str, now: float) -> None:
+        """It could not be created, or did not live until it was needed. The one that runs is well."""
+        past = self.history.get(service, ServiceHistory())
+        failures = past.spare_failures + 1
+        self.history[service] = replace(
+            past, spare_failures=failures, spare_not_before=now + RETRY.delay_s(failures, self._random)
         )
 
     def note_failed_pull(self, reason: str, now: float, *, exhausted: bool = False) -> None:

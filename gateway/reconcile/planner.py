@@ -14,6 +14,7 @@ from gateway.model.app import App, Restart, Service
 from gateway.model.reports import Phase
 from gateway.reconcile.gate import Verdict, judge
 from gateway.reconcile.phases import restarts, standing, waits_for
+from gateway.reconcile.standby import next_spare
 from gateway.reconcile.steps import UNHEALTHY, Create, Forget, MarkFailed, MarkGood, Pull, Remove, Start, Step, Stop
 from gateway.reconcile.view import AppView, ContainerView, start_order
 
@@ -87,6 +88,12 @@ def _switch(view: AppView, target: App, now: float) -> Plan:
             return Plan(MarkGood(target))
         if judgement.wake_at is not None:
             wake_at.append(judgement.wake_at)
+    else:
+        spare, wake = next_spare(view, target, now)
+        if spare is not None:
+            return Plan(spare)
+        if wake is not None:
+            wake_at.append(wake)
     return Plan(wake_at=min(wake_at, default=None))
 
 
@@ -99,6 +106,11 @@ def _service_step(view: AppView, service: Service, now: float) -> tuple[Step | N
     if current is not None and current.status.state is ContainerState.CREATED:
         if now < past.not_before:
             return None, past.not_before
+        if waits_for(view, service, now):
+            return None, None
+        for other in _others(view, service):  # a spare, and the one before it is to be replaced
+            if other.status.state in (ContainerState.RUNNING, ContainerState.UNKNOWN):
+                return _out_of_the_way(other, service), None
         return Start(current.status.id, service.name), None
     if current is not None and current.status.state is ContainerState.RUNNING:
         if standing(view, service, now).phase is Phase.UNHEALTHY and service.restart is not Restart.NO:
@@ -110,13 +122,21 @@ def _service_step(view: AppView, service: Service, now: float) -> tuple[Step | N
         return None, past.not_before
     if waits_for(view, service, now):
         return None, None
-    for other in view.stale():
-        if other.status.service == service.name:
-            if other.status.state is ContainerState.UNKNOWN:
-                return None, None
-            if other.status.state is ContainerState.RUNNING:
-                return Stop(other.status.id, service.name, service.stop_grace_period_s, "replaced"), None
-            # At once: after a roll-back it would look like one that ended by itself, and stay so.
-            return Remove(other.status.id, service.name), None
-    newest = max((c.status.generation for c in view.containers if c.status.service == service.name), default=0)
-    return Create(service, newest + 1, view.hosts.get(service.name)), None
+    for other in _others(view, service):
+        # At once: after a roll-back it would look like one that ended by itself, and stay so.
+        return _out_of_the_way(other, service), None
+    return Create(service, view.next_generation(service.name), view.hosts.get(service.name)), None
+
+
+def _others(view: AppView, service: Service) -> list[ContainerView]:
+    """Containers of the service that the target does not want."""
+    return [other for other in view.stale() if other.status.service == service.name]
+
+
+def _out_of_the_way(other: ContainerView, service: Service) -> Step | None:
+    """None: it cannot be seen now."""
+    if other.status.state is ContainerState.UNKNOWN:
+        return None
+    if other.status.state is ContainerState.RUNNING:
+        return Stop(other.status.id, service.name, service.stop_grace_period_s, "replaced")
+    return Remove(other.status.id, service.name)

@@ -26,6 +26,8 @@ class Create:
     """Its generation must not be below."""
     host: HostView | None = None
     """What it is to live in."""
+    spare: bool = False
+    """It is not to be started now: it waits for the end of the one that runs."""
 
 
 @dataclass(frozen=True, slots=True)

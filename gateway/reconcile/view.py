@@ -5,14 +5,13 @@ Times are seconds of a monotonic clock: a wall clock that jumps changes no decis
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from gateway.engines.base import ContainerState, ContainerStatus
-from gateway.model.app import App, Service
-from gateway.model.wire import canonical, to_wire
+from gateway.model.app import App, Service, content_digest
+from gateway.model.wire import to_wire
 
 
 class Health(StrEnum):
@@ -31,6 +30,9 @@ class ServiceHistory:
     """When it may be started again."""
     last_error: str = ""
     restarts: int = 0
+    spare_failures: int = 0
+    """Spares in a row that could not be created or ended before they were needed."""
+    spare_not_before: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,33 @@ class AppView:
         return bool(self.away) or any(c.status.state is ContainerState.UNKNOWN for c in self.containers)
 
     def current(self, service: Service) -> ContainerView | None:
-        """The newest container that runs exactly this service as the target wants it."""
+        """The container of exactly this service as the target wants it: the one that runs, or the newest."""
+        matching = self._matching(service)
+        running = [c for c in matching if c.status.state is ContainerState.RUNNING]
+        return max(running or matching, key=_generation, default=None)
+
+    def spare(self, service: Service) -> ContainerView | None:
+        """The container that waits for the end of the one that runs."""
+        current = self.current(service)
+        if not service.standby or current is None or current.status.state is not ContainerState.RUNNING:
+            return None
+        waiting = [c for c in self._matching(service) if c.status.state is ContainerState.CREATED]
+        return max(waiting, key=_generation, default=None)
+
+    def stale(self) -> list[ContainerView]:
+        """All other containers, what does not run first, then oldest first."""
+        services = self.target.services if self.target else ()
+        wanted = {c.status.id for s in services for c in (self.current(s), self.spare(s)) if c is not None}
+        others = [c for c in self.containers if c.status.id not in wanted]
+        return sorted(others, key=lambda c: (c.status.state is ContainerState.RUNNING, c.status.generation))
+
+    def next_generation(self, service: str) -> int:
+        """Above every container of the service that is there."""
+        return max((c.status.generation for c in self.containers if c.status.service == service), default=0) + 1
+
+    def _matching(self, service: Service) -> list[ContainerView]:
         digest = service_digest(self.name, service)
-        matching = [
+        return [
             c
             for c in self.containers
             if c.status.service == service.name
@@ -103,22 +129,18 @@ class AppView:
             and not c.restart_requested
             and not c.host_gone
         ]
-        return max(matching, key=lambda c: c.status.generation, default=None)
-
-    def stale(self) -> list[ContainerView]:
-        """All other containers, oldest first."""
-        wanted = {c.status.id for s in (self.target.services if self.target else ()) if (c := self.current(s))}
-        others = [c for c in self.containers if c.status.id not in wanted]
-        return sorted(others, key=lambda c: c.status.generation)
 
     def past(self, service: str) -> ServiceHistory:
         return self.history.get(service, ServiceHistory())
 
 
+def _generation(container: ContainerView) -> int:
+    return container.status.generation
+
+
 def service_digest(app: str, service: Service) -> str:
     """Identity of what one container runs: with the same digest it need not be replaced, whoever may live in it."""
-    content = canonical({"app": app, "service": to_wire(replace(service, guests=()))})
-    return "sha256:" + hashlib.sha256(content).hexdigest()
+    return content_digest(service, lambda: {"app": app, "service": to_wire(replace(service, guests=()))}, app)
 
 
 def start_order(app: App) -> list[Service]:

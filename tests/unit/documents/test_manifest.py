@@ -48,6 +48,7 @@ services:
       tags: {{publish: ["meter/#"], read: ["env/+"]}}
       system: [info, time]
       engine: docker
+      standby: true
       uplink: {{class: energy, window: 2s, deadband: {{"meter/#": {{absolute: 5, percent: 1.5, max_silence: 1m}}}}}}
       rules:
         - {{name: over, when: {{tag: meter/power, above: 3000, hysteresis: 100}}, set: {{DO1: 1}}}}
@@ -93,6 +94,7 @@ def test_every_supported_key() -> None:
             uplink=app.Uplink("energy", 2.0, {"meter/#": app.Deadband(5.0, 1.5, 60.0)}),
             rules=(app.Rule("over", "meter/power", "DO1", 1, above=3000.0, hysteresis=100.0),),
         ),
+        standby=True,
         engine="docker",
         network=None,
         settings={"address": "7", "verbose": "true"},
@@ -200,6 +202,7 @@ R = "services.reader"
         ({"x_esdk": {"tags": {"publish": ["a/#/b"]}}}, "x-esdk.tags.publish[0]", "is not a tag pattern"),
         ({"x_esdk": {"system": ["reboot"]}}, "x-esdk.system[0]", "must be 'info' or 'time'"),
         ({"x_esdk": {"engine": "qemu"}}, "x-esdk.engine", "must be 'oci', 'docker', 'lxc' or 'simulated'"),
+        ({"x_esdk": {"standby": True}}, "x-esdk.standby", "needs restart: always"),
         ({"x_esdk": {"uplink": {"window": "10ms"}}}, "x-esdk.uplink.window", "between 100ms and 1h"),
         ({"x_esdk": {"uplink": {"class": "A"}}}, "x-esdk.uplink.class", "must match"),
         ({"x_esdk": {"uplink": {"budget": "5M/day"}}}, "x-esdk.uplink.budget", "not supported yet"),

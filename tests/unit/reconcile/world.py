@@ -40,7 +40,7 @@ class World:
         self.memory.turn_to(target)
         digests = {service_digest("app", service) for service in target.services} if target else set()
         statuses = list(self.containers.values())
-        current = frozenset(s.id for s in statuses if s.digest in digests)
+        current = frozenset(s.id for s in statuses if s.digest in digests and s.id not in self.memory.restart_requested)
         self.memory.observe(statuses, current, self.now)
         for status in statuses:
             self.memory.note_health(status.service, self._health(status))
@@ -50,6 +50,7 @@ class World:
             containers=tuple(
                 ContainerView(
                     s, self._health(s), "sick", self.memory.running_since.get(s.id),
+                    s.id in self.memory.restart_requested,
                     stopped_unhealthy=s.id in self.memory.stopped_unhealthy,
                 )
                 for s in statuses
@@ -81,6 +82,10 @@ class World:
                 return planned
             self.now += 0.01
         raise AssertionError(f"it never settles: {self.steps[-6:]}")
+
+    def end(self, container: str, code: int = 1) -> None:
+        """Its main process, or the one that waits to become it, ends by itself."""
+        self.containers[container] = replace(self.containers[container], state=EXITED, exit_code=code)
 
     def running(self) -> dict[str, str]:
         """Service -> image, of what runs."""
