@@ -208,6 +208,10 @@ def build_engine(name: str, site: Site, store: ImageStore) -> Engine:
 
             options = OciOptions(cache=paths.engine_cache, favordynmods=profile.favordynmods)
             return OciEngine(paths.engine, store, profile.runtimes, log_bytes, options)
+        case "lxc":
+            from gateway.engines.lxc.engine import LxcEngine
+
+            return LxcEngine(paths.engine_lxc, store, log_bytes)
         case "simulated":
             from gateway.engines.simulated.engine import SimulatedEngine
 

@@ -62,6 +62,11 @@ class Paths:
         return self.run / "engine"
 
     @property
+    def engine_lxc(self) -> Path:
+        """The same of the containers of lxc: one of its container paths."""
+        return self.run / "lxc"
+
+    @property
     def engine_cache(self) -> Path:
         """What the engine has worked out for this kernel and may work out again: nothing is lost with it."""
         return self.state / "cache"

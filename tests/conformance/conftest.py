@@ -17,6 +17,7 @@ import pytest
 
 from gateway.engines.base import Engine
 from gateway.engines.docker.engine import DockerEngine
+from gateway.engines.lxc.engine import LxcEngine
 from gateway.engines.oci.engine import OciEngine
 from gateway.engines.simulated.engine import SimulatedEngine
 from gateway.engines.simulated.machine import Machine
@@ -38,6 +39,7 @@ def _simulated(run: Path, image: BusyboxImage) -> Make:
 ENGINES: Final[dict[str, How]] = {
     "crun": lambda run, image: lambda: OciEngine(run, image, ["crun"], LOG_BYTES),
     "runc": lambda run, image: lambda: OciEngine(run, image, ["runc"], LOG_BYTES),
+    "lxc": lambda run, image: lambda: LxcEngine(run, image, LOG_BYTES),
     "simulated": _simulated,
 }
 """By name, what makes engines that find each other's containers: the parameters of every test that wants one."""
