@@ -42,6 +42,7 @@ from gateway.model.desired import Desired
 from gateway.model.enrolment import Enrolment
 from gateway.model.profile import Profile
 from gateway.operations import Operations, Rooms
+from gateway.operations.audit import Audit
 from gateway.outbox.outbox import Outbox
 from gateway.paths import Paths
 from gateway.pipeline.pipeline import Pipeline
@@ -119,9 +120,11 @@ async def _main(profile: Path, config: Path | None, paths: Paths) -> int:
     data = await build_data_line(site, control)
     stop = asyncio.Event()
     link = build_cloud_link(site, control, data)
+    audit = Audit(paths.audit)
+    audit.load()
     rooms = Rooms(
         control.acceptance, control.reconciler, control.engine,
-        data.table, data.outbox, data.pipeline, data.lines, data.buses, lambda: asdict(link.status()),
+        data.table, data.outbox, data.pipeline, data.lines, data.buses, audit, lambda: asdict(link.status()),
     )  # fmt: skip
     operations = Operations(site.enrolment, site.profile.name, rooms, stop)
     parts: list[Part] = [*data.parts, control.reconciler, link, AdminServer(paths.admin_socket, operations)]
@@ -130,6 +133,7 @@ async def _main(profile: Path, config: Path | None, paths: Paths) -> int:
     gc.freeze()  # what was built lives as long as the agent: no collection need look at it again
     log.info("agent started gateway=%s profile=%s", site.enrolment.gateway, site.profile.name)
     await supervise(parts, stop)
+    await operations.close()
     data.lines.close(operations.tear_down)
     await data.outbox.close()
     await (control.engine.teardown() if operations.tear_down else control.engine.close())

@@ -57,6 +57,11 @@ class Paths:
         return self.state / "outbox.sqlite"
 
     @property
+    def audit(self) -> Path:
+        """What was ordered here, by whom (`operations/audit.py`)."""
+        return self.state / "audit.jsonl"
+
+    @property
     def engine(self) -> Path:
         """Bundles, pid files, logs and exit files of the containers."""
         return self.run / "engine"

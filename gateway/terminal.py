@@ -39,6 +39,16 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
+def show_output(output: bytes) -> None:
+    """What a program printed: as it is into a file or pipe, without control characters on a terminal."""
+    if not sys.stdout.isatty():
+        sys.stdout.buffer.write(output)
+        sys.stdout.flush()
+        return
+    for line in output.decode(errors="replace").splitlines():
+        print(printable(line.expandtabs()))
+
+
 def clock(time_ns: int) -> str:
     """Local time of the day, with milliseconds."""
     return f"{time.strftime('%H:%M:%S', time.localtime(time_ns // 10**9))}.{time_ns // 10**6 % 1000:03d}"

@@ -31,9 +31,9 @@ class Agent:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def call(self, method: str, target: str, body: bytes = b"") -> Any:
+    def call(self, method: str, target: str, body: bytes = b"", *, timeout_s: float = TIMEOUT_S) -> Any:
         """Its JSON answer; raises the error that it answered, Unavailable when it does not run."""
-        connection = _UnixConnection(self._path, TIMEOUT_S)
+        connection = _UnixConnection(self._path, timeout_s)
         try:
             return json.loads(self._request(connection, method, target, body).read() or b"null")
         finally:

@@ -7,11 +7,31 @@ import sys
 from pathlib import Path
 
 from gateway import __version__
-from gateway.cli import apps, deploy, doctor, down, logs, pin, restart, rollback, run, stats, status, tags, top, why
+from gateway.cli import (
+    apps,
+    audit,
+    deploy,
+    doctor,
+    down,
+    exec,
+    logs,
+    pin,
+    restart,
+    rollback,
+    run,
+    shell,
+    stats,
+    status,
+    tags,
+    top,
+    why,
+)
 from gateway.errors import FieldgateError, Unavailable
 from gateway.paths import Paths
 
-COMMANDS = (run, status, apps, why, logs, stats, top, restart, rollback, pin, tags, deploy, doctor, down)
+COMMANDS = (
+    run, status, apps, why, logs, exec, shell, stats, top, restart, rollback, pin, audit, tags, deploy, doctor, down,
+)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--json", action="store_true", help="print JSON")
         module.add(command)
         command.set_defaults(do=module.run)
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    own = given[: given.index("--")] if "--" in given else given
+    options = parser.parse_args(own)
+    options.program = given[len(own) + 1 :]
+    if options.program and not getattr(options, "takes_program", False):
+        parser.error("-- is for commands that run a program")
     paths = Paths(options.state.absolute(), options.run_directory.absolute())
     try:
         code: int = options.do(options, paths)

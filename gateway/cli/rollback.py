@@ -16,7 +16,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, paths: Paths) -> int:
     order = "retry" if options.undo else "rollback"
-    answer = Agent(paths.admin_socket).call("POST", f"/v1/apps/{options.app}/orders/{order}")
+    answer = Agent(paths.admin_socket).call("POST", f"/v1/apps/{options.app}/{order}")
     if options.json:
         print_json(answer)
     else:

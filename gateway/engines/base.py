@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gateway.model.app import Limits, TmpfsMount
 from gateway.model.image import ImageConfig, Rootfs
@@ -126,7 +126,7 @@ class ContainerExit:
 class ExecResult:
     exit_code: int
     output: bytes
-    """stdout and stderr, the last 64 KiB."""
+    """stdout and stderr, the first 64 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +203,37 @@ class NetworkPort(Protocol):
 
         Conflict: a published port is taken. NotSupported: this kernel cannot. Unavailable, ToolFailed, TimedOut.
         """
+        ...
+
+
+class Terminal(Protocol):
+    """A program inside a container with a terminal of its own. Must be closed. One reader and one writer at a time."""
+
+    async def read(self) -> bytes:
+        """What was printed since, at least a byte; empty when the program has let go of its terminal."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Type it. TimedOut when the program does not take it; fine when it has ended."""
+
+    def resize(self, rows: int, columns: int) -> None: ...
+
+    async def wait(self) -> int:
+        """Its exit code; 128 + n for signal n."""
+        ...
+
+    async def close(self) -> None:
+        """Killed inside, if it still runs."""
+
+
+@runtime_checkable
+class TerminalEngine(Protocol):
+    """What an engine may be able to do beyond `Engine`; one that lacks it cannot (NotSupported)."""
+
+    async def open_terminal(
+        self, container: str, argv: Sequence[str], rows: int, columns: int, term: str = "xterm"
+    ) -> Terminal:
+        """Run `argv` inside the running container on a terminal of that size; `term` is its kind (TERM)."""
         ...
 
 

@@ -22,6 +22,8 @@ from gateway.engines.base import (
     ExecResult,
     HostContainer,
     LogLine,
+    Terminal,
+    TerminalEngine,
 )
 from gateway.errors import FieldgateError, NotFound, NotSupported, Unavailable
 from gateway.lifecycle.queue import NewsQueue
@@ -177,6 +179,15 @@ class EngineRouter:
 
     async def exec(self, container: str, argv: Sequence[str], timeout_s: float) -> ExecResult:
         return await (await self._engine(container)).exec(container, argv, timeout_s)
+
+    async def open_terminal(
+        self, container: str, argv: Sequence[str], rows: int, columns: int, term: str = "xterm"
+    ) -> Terminal:
+        """NotSupported when the engine that has the container cannot."""
+        engine = await self._engine(container)
+        if not isinstance(engine, TerminalEngine):
+            raise NotSupported(f"cannot open a terminal in {container}: engine {engine.name} does not offer it")
+        return await engine.open_terminal(container, argv, rows, columns, term)
 
     async def stats(self, container: str) -> ContainerStats:
         return await (await self._engine(container)).stats(container)

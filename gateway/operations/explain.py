@@ -149,7 +149,8 @@ def _unproved(service: Service, now_standing: Standing) -> Chain:
 
 def _dependency(situation: Situation, target: App, service: Service, around: Surroundings, told: set[str]) -> Chain:
     blocked = waits_for(situation.view, service, situation.now)
-    cause = Cause(CauseKind.DEPENDENCY, f"{service.name} is {blocked}", service.name)
+    words = "is" if blocked.startswith("waiting for ") else "must wait:"
+    cause = Cause(CauseKind.DEPENDENCY, f"{service.name} {words} {blocked}", service.name)
     for name in service.depends_on:
         if f" {name} " in f"{blocked} ":
             return (cause, *_service(situation, target, target.service(name), around, told))

@@ -13,12 +13,16 @@ from gateway.engines.base import Engine, LogLine
 from gateway.errors import InvalidInput, NotFound
 from gateway.field.lines import Lines
 from gateway.field.serial_buses import SerialBuses
+from gateway.host.facts import boot_id
 from gateway.model.causes import Link
 from gateway.model.enrolment import Enrolment
 from gateway.model.names import APP, AUTHORITY, check
 from gateway.model.tags import Sample
 from gateway.model.wire import to_wire
+from gateway.operations.audit import Audit
+from gateway.operations.execution import By, Execution, nothing_more
 from gateway.operations.inspection import Inspection
+from gateway.operations.terminals import Terminals
 from gateway.outbox.outbox import Outbox
 from gateway.pipeline.pipeline import Pipeline
 from gateway.reconcile.acceptance import Acceptance
@@ -26,6 +30,8 @@ from gateway.reconcile.loop import Reconciler
 from gateway.tags.table import TagTable
 
 MAX_LOG_LINES: Final = 100_000
+ORDERS: Final = ("stop", "start", "restart", "rollback", "retry", "pin", "unpin")
+"""`retry`: give the version that was rolled back another trial."""
 LOCAL: Final = "local"
 """The authority of `fieldgate deploy`."""
 MAX_UNREAD_SAMPLES: Final = 1000
@@ -44,6 +50,7 @@ class Rooms:
     pipeline: Pipeline
     lines: Lines
     buses: SerialBuses
+    audit: Audit
     cloud: Callable[[], dict[str, Any]] = dict
     """State of the link to the cloud."""
     links: Callable[[], Sequence[Link]] = tuple
@@ -59,6 +66,8 @@ class Operations:
         self._acceptance = rooms.acceptance
         self._reconciler = rooms.reconciler
         self._engine = rooms.engine
+        self.execution = Execution(rooms.engine, rooms.reconciler, rooms.audit, boot_id())
+        self.terminals = Terminals(rooms.engine, rooms.reconciler, self.execution)
         self.inspection = Inspection(rooms.acceptance, rooms.reconciler, rooms.engine, self._links)
         self._stop = stop
         self.tear_down = False
@@ -93,25 +102,29 @@ class Operations:
         decision = await self._acceptance.accept(authority, envelope)
         return {"decision": decision.value, "revision": self._acceptance.revisions()[authority]}
 
-    async def order(self, app: str, order: str, by: str) -> str:
-        """`rollback`, `retry` (the version that was rolled back), `pin` or `unpin`; the version that is to run now."""
-        orders = self._reconciler.orders
-        known = {
-            "rollback": orders.roll_back, "retry": orders.try_again, "pin": orders.pin, "unpin": orders.unpin,
-        }  # fmt: skip
-        if order not in known:
-            raise InvalidInput(f"cannot {order[:40]} an APP: one of {', '.join(known)}")
-        return await known[order](app, by)
-
-    async def control(self, app: str, action: str) -> None:
-        """`stop`, `start` or `restart` one APP."""
+    async def order(self, app: str, order: str, by: By) -> str:
+        """Recorded: one of ORDERS; the version that is to run now."""
         check(APP, app, "APP")
-        if action == "restart":
-            self._reconciler.restart(app)
-        elif action in ("stop", "start"):
-            await self._reconciler.set_stopped(app, action == "stop")
-        else:
-            raise InvalidInput(f"cannot {action[:40]} an APP: stop, start or restart it")
+        if order not in ORDERS:
+            raise InvalidInput(f"cannot {order[:40]} an APP: one of {', '.join(ORDERS)}")
+        entry = self.execution.entry(by, order, app)
+        return await self.execution.recorded(entry, lambda: self._order(app, order, by.who), nothing_more)
+
+    async def _order(self, app: str, order: str, who: str) -> str:
+        orders = self._reconciler.orders
+        match order:
+            case "restart":
+                return self._reconciler.restart(app)
+            case "stop" | "start":
+                return await self._reconciler.set_stopped(app, order == "stop")
+            case "rollback":
+                return await orders.roll_back(app, who)
+            case "retry":
+                return await orders.try_again(app, who)
+            case "pin":
+                return await orders.pin(app, who)
+            case _:
+                return await orders.unpin(app, who)
 
     async def purge(self, app: str) -> None:
         """Remove the volumes of an APP that is gone."""
@@ -142,6 +155,10 @@ class Operations:
                 wire: dict[str, Any] = to_wire(report)
                 return wire
         raise NotFound(f"cannot find APP {app}", hint="fieldgate apps lists what is deployed")
+
+    async def close(self) -> None:
+        """Let go of what callers have left open."""
+        await self.terminals.close()
 
     def _links(self) -> Sequence[Link]:
         cloud = self._rooms.cloud()

@@ -109,23 +109,31 @@ class Reconciler:
         """The last snapshot of every APP, by name."""
         return [self._reports[name] for name in sorted(self._reports)]
 
-    async def set_stopped(self, app: str, stopped: bool) -> None:
-        """The operator's stop or start; remembered across reboots. NotFound; NotSupported when it could not be."""
-        self._wanted.require(app)
+    async def set_stopped(self, app: str, stopped: bool) -> str:
+        """The operator's stop or start; remembered across reboots. The version that it is about.
+
+        NotFound; NotSupported when it could not be remembered.
+        """
+        version = self._version(app)
         self._records.require_writable(app)
         await asyncio.to_thread(self._records.change, app, lambda record: replace(record, stopped=stopped))
         log.info("operator %s app=%s", "stopped" if stopped else "started", app)
         self._wake.set()
+        return version
 
-    def restart(self, app: str) -> None:
-        """Replace all running containers of the APP. NotFound; Conflict while it is stopped."""
-        self._wanted.require(app)
+    def restart(self, app: str) -> str:
+        """Replace all running containers of the APP; its version. NotFound; Conflict while it is stopped."""
+        version = self._version(app)
         if self._records.get(app).stopped:
             raise Conflict(f"cannot restart {app}: it is stopped", hint=f"fieldgate apps start {app}")
         report = self._reports.get(app)
         memory = self._observer.memory(app)
         memory.restart_requested.update(s.container for s in (report.services if report else ()) if s.container)
         self._wake.set()
+        return version
+
+    def _version(self, app: str) -> str:
+        return (self._wanted.target(app) or self._wanted.require(app)).version
 
     async def purge(self, app: str) -> None:
         """Remove the volumes of an APP that is gone.

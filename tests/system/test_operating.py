@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
+import os
+import select
 import shutil
+import struct
 import subprocess
 import tempfile
+import termios
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,3 +115,87 @@ def test_why_roll_back_and_pin(site: Site) -> None:
     assert "version 1 is pinned by the operator; version 3 waits" in site.said("why", "hello")[1]
     assert site.said("pin", "hello", "--off") == (0, "hello: version 3 is to run\n")
     wait_until(lambda: site.runs("3"), "version 3", 30)
+
+
+def test_exec_shell_stats_and_the_record_of_them(site: Site) -> None:
+    site.deploy("exec /bin/busybox sleep 1000", "1")
+    wait_until(lambda: site.runs("1"), "version 1", 30)
+    assert site.said("exec", "hello", "--", "/bin/busybox", "sh", "-c", "echo $VERSION; exit 7") == (7, "1\n")
+    assert site.said("exec", "hello")[0] == 65
+    assert site.said("exec", "hello", "--service", "none", "--", "x")[0] == 66
+    status, said = site.said("exec", "hello", "--timeout", "0.5", "--", "/bin/busybox", "sleep", "987")
+    assert status == 75
+    assert "no end after 0.5 s" in said
+    status, said = site.said("exec", "hello", "--", "/bin/busybox", "head", "-c", "100000", "/dev/zero")
+    assert (status, said.count("\0")) == (0, 65536)
+    assert "only the first 65536 bytes of its output are shown" in said
+
+    (figures,) = site.gateway.cli("stats", "hello")
+    assert figures["pids"] == 1
+    assert figures["memory_bytes"] > 0
+    assert "hello" in site.said("stats")[1]
+    assert site.said("stats", "nothing")[0] == 66
+
+    assert site.said("shell", "hello")[0] == 65, "it wants a terminal"
+    shell = Shell([*site.gateway.command("shell"), "hello", "--", "/bin/busybox", "sh"])
+    try:
+        shell.type("stty size; echo one-$((1 + 1))\n")
+        assert "31 97" in shell.until("one-2")
+        shell.resize(44, 111)
+        shell.type("/bin/busybox sleep 0.5; stty size; echo two-$((1 + 1))\n")
+        assert "44 111" in shell.until("two-2")
+        shell.type("exit 5\n")
+        assert shell.wait() == 5
+    finally:
+        shell.close()
+    restarted = site.report()["services"][0]["container"]
+    site.gateway.cli("restart", "hello")
+    wait_until(lambda: site.runs("1") and site.report()["services"][0]["container"] != restarted, "a new container")
+
+    site.gateway.kill()
+    site.gateway.start()
+    record = site.gateway.cli("audit")
+    assert [(entry["op"], entry.get("exit_code"), entry["outcome"][:4]) for entry in record] == [
+        ("exec", 7, "done"),
+        ("exec", None, "cann"),
+        ("exec", 0, "done"),
+        ("shell", 5, "done"),
+        ("restart", None, "done"),
+    ]
+    assert record[0]["arguments"] == "/bin/busybox sh -c 'echo $VERSION; exit 7'"
+    assert record[0]["output_digest"] == "sha256:" + hashlib.sha256(b"1\n").hexdigest()
+    assert "the operator" in site.said("audit")[1]
+
+
+class Shell:
+    """A command on a terminal of 31 rows and 97 columns."""
+
+    def __init__(self, argv: list[str]) -> None:
+        self._master, slave = os.openpty()
+        self.resize(31, 97)
+        self._process = subprocess.Popen(
+            ["setsid", "--ctty", *argv], stdin=slave, stdout=slave, stderr=slave, env={**os.environ, "TERM": "vt100"}
+        )
+        os.close(slave)
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def until(self, wanted: str, timeout_s: float = 20.0) -> str:
+        """What is printed, up to `wanted`."""
+        printed, deadline = "", time.monotonic() + timeout_s
+        while wanted not in printed:
+            assert select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))[0], printed
+            printed += os.read(self._master, 65536).decode(errors="replace")
+        return printed
+
+    def resize(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
+
+    def wait(self) -> int:
+        return self._process.wait(timeout=20)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._master)

@@ -26,6 +26,7 @@ from gateway.engines.base import (
     LogLine,
     Mount,
     RootfsSource,
+    Terminal,
 )
 from gateway.engines.devices import device_node
 from gateway.engines.exits import Exits
@@ -260,6 +261,15 @@ class OciEngine:
         # differs from one to the other and from that.
         process = self._records.process_description(container)
         return await self._runtime.exec(container, {**process, "args": list(argv)}, timeout_s)
+
+    async def open_terminal(
+        self, container: str, argv: Sequence[str], rows: int, columns: int, term: str = "xterm"
+    ) -> Terminal:
+        self._record(container)
+        process = self._records.process_description(container)
+        environment = [entry for entry in process.get("env", ()) if not entry.startswith("TERM=")]
+        described = {**process, "args": list(argv), "env": [*environment, f"TERM={term}"], "terminal": True}
+        return await self._runtime.open_terminal(container, described, rows, columns)
 
     async def stats(self, container: str) -> ContainerStats:
         self._record(container)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.engines.base import ExecResult
+from gateway.engines.oci.terminal import PtyTerminal, open_console, open_relay
 from gateway.errors import NotSupported, TimedOut, ToolFailed
 from gateway.host.process import Finished, run_tool
 
@@ -107,6 +108,24 @@ class Runtime:
         if cut:
             raise TimedOut(f"cannot finish {process['args'][0]} in {container}: no end after {timeout_s:g} s")
         return ExecResult(done.exit_code, done.stdout)
+
+    async def open_terminal(self, container: str, process: Mapping[str, Any], rows: int, columns: int) -> PtyTerminal:
+        """Run `process` (OCI runtime specification, with a terminal) inside."""
+        scratch = Path(tempfile.mkdtemp(prefix="terminal-", dir=self.root.parent))
+        try:
+            description, pidfile = scratch / "process.json", scratch / "pid"
+            size = {"height": rows, "width": columns}
+            description.write_text(json.dumps({**process, "consoleSize": size}))
+            options = ["--tty", "--pid-file", str(pidfile), "--process", str(description)]
+            if consoles := Path(self.path).name == "crun":
+                options += ["--console-socket", str(scratch / "console")]
+            argv = (*self._prefix, self.path, "--root", str(self.root), "exec", *options, container)
+            if consoles:
+                return await open_console(argv, scratch / "console", scratch)
+            return await open_relay(argv, rows, columns, scratch)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
 
     async def _call(self, verb: str, *arguments: str, check: bool = True) -> Finished:
         argv = (self.path, "--root", str(self.root), verb, *arguments)

@@ -16,7 +16,7 @@ from gateway.reconcile.memory import AppMemory
 from gateway.reconcile.records import AppRecord, Pin
 from gateway.reconcile.situation import Pulling, Refusal, Situation
 from gateway.reconcile.steps import Create, Pull, Remove, Start, Stop
-from gateway.reconcile.view import AppView, ContainerView, Health, ServiceHistory, service_digest
+from gateway.reconcile.view import AppView, ContainerView, Health, HostView, ServiceHistory, service_digest
 
 NOW, NOW_NS = 1000.0, 1_795_592_520_000_000_000
 IMAGE = "registry.example/apps/reader:1.0"
@@ -131,6 +131,15 @@ def test_a_dependency_is_followed_to_its_root_and_told_once() -> None:
     assert chain[1] == Cause(
         CauseKind.ENDED, chain[1].text, "db", since_ns=9, next_try_s=12, details=("no space left on device",)
     )
+
+
+def test_a_service_that_lives_in_another_ones_container_waits_for_that() -> None:
+    guest = replace(READER, host="tools/main")
+    (cause,) = only(why(situation(AppView("meter", App("meter", (guest,), "1.0")))))
+    assert cause.text == "reader is waiting for its host tools/main to run"
+    hosts = {"reader": HostView(reason="tools/main does not take guests of cloud")}
+    (cause,) = only(why(situation(AppView("meter", App("meter", (guest,), "1.0"), hosts=hosts))))
+    assert cause.text == "reader must wait: tools/main does not take guests of cloud"
 
 
 def test_a_service_that_is_not_well_for_itself_has_a_chain_of_its_own() -> None:
