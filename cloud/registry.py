@@ -17,10 +17,12 @@ from typing import Final
 from urllib.parse import urlencode
 
 from gateway.errors import FieldgateError, InvalidInput, NotFound, NotPermitted, Unavailable
+from gateway.model import names
 from gateway.model.image import Reference
 
 TIMEOUT_S: Final = 15.0
 MAX_MANIFEST_BYTES: Final = 4 << 20
+MAX_CONFIG_BYTES: Final = 256 << 10
 MAX_TOKEN_BYTES: Final = 64 << 10
 _ACCEPT: Final = ", ".join(
     (
@@ -36,30 +38,60 @@ _PARAMETER: Final = re.compile(r'(\w+)="([^"]{0,2000})"')
 def pinned(image: str, plain_http: Collection[str] = ()) -> str:
     """`image` with the digest that its tag (`latest` without) has now; as it is when it has one already."""
     reference = Reference.parse(image)
-    if reference.digest:
-        return image
-    scheme = "http" if reference.host in plain_http else "https"
-    tag = reference.tag or "latest"
-    url = f"{scheme}://{reference.host}/v2/{reference.repository}/manifests/{tag}"
-    what = f"{reference.host}/{reference.repository}:{tag}"
+    return image if reference.digest else _manifest(reference, plain_http)[0]
+
+
+def package(image: str, plain_http: Collection[str] = ()) -> tuple[str, bytes]:
+    """An APP package by tag or digest: pinned, and its configuration. InvalidInput when it is an index."""
+    reference = Reference.parse(image)
+    image, body = _manifest(reference, plain_http)
     try:
-        body = _get(url, {"Accept": _ACCEPT}, MAX_MANIFEST_BYTES)
+        config = json.loads(body)["config"]["digest"]
+    except (KeyError, TypeError):
+        raise InvalidInput(f"cannot use {image}: it is no package of one platform") from None
+    if not names.DIGEST.fullmatch(str(config)):
+        raise InvalidInput(f"cannot use {image}: its manifest names no configuration by digest")
+    found = _fetch(reference, f"blobs/{config}", plain_http, MAX_CONFIG_BYTES)
+    if f"sha256:{hashlib.sha256(found).hexdigest()}" != config:
+        raise Unavailable(f"cannot use {image}: what the registry sent is not the configuration {config}")
+    return image, found
+
+
+def _manifest(reference: Reference, plain_http: Collection[str]) -> tuple[str, bytes]:
+    """(pinned reference, manifest) of a tag (`latest` without) or digest."""
+    tag = reference.tag or "latest"
+    body = _fetch(reference, f"manifests/{reference.digest or tag}", plain_http, MAX_MANIFEST_BYTES)
+    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    try:
+        json.loads(body)
+    except ValueError:
+        raise Unavailable(f"cannot resolve {_what(reference)}: what the registry sent is no manifest") from None
+    if reference.digest not in ("", digest):
+        raise Unavailable(f"cannot resolve {_what(reference)}: the registry sent another one")
+    return str(reference if reference.digest else replace(reference, tag=tag, digest=digest)), body
+
+
+def _fetch(reference: Reference, path: str, plain_http: Collection[str], limit: int) -> bytes:
+    scheme, what = "http" if reference.host in plain_http else "https", _what(reference)
+    url = f"{scheme}://{reference.host}/v2/{reference.repository}/{path}"
+    try:
+        return _get(url, {"Accept": _ACCEPT}, limit)
     except urllib.error.HTTPError as failure:
         with failure:
             challenge = failure.headers.get("WWW-Authenticate", "")
             if failure.code != 401 or not challenge.lower().startswith("bearer "):
                 raise _status(what, failure.code) from None
-        body = _with_token(url, challenge, what)
+        return _with_token(url, challenge, what, limit)
     except OSError as failure:
         raise _unreachable(what, failure, scheme) from failure
-    try:
-        json.loads(body)
-    except ValueError:
-        raise Unavailable(f"cannot resolve {what}: what the registry sent is no manifest") from None
-    return str(replace(reference, tag=tag, digest=f"sha256:{hashlib.sha256(body).hexdigest()}"))
 
 
-def _with_token(url: str, challenge: str, what: str) -> bytes:
+def _what(reference: Reference) -> str:
+    tag = reference.digest or reference.tag or "latest"
+    return f"{reference.host}/{reference.repository}:{tag}"
+
+
+def _with_token(url: str, challenge: str, what: str, limit: int) -> bytes:
     """Once more, with the token that the registry's token service gives to anybody."""
     parameters = dict(_PARAMETER.findall(challenge))
     realm = parameters.pop("realm", "")
@@ -69,7 +101,7 @@ def _with_token(url: str, challenge: str, what: str) -> bytes:
     try:
         token = json.loads(_get(f"{realm}?{query}", {}, MAX_TOKEN_BYTES))
         bearer = token.get("token") or token.get("access_token")
-        return _get(url, {"Accept": _ACCEPT, "Authorization": f"Bearer {bearer}"}, MAX_MANIFEST_BYTES)
+        return _get(url, {"Accept": _ACCEPT, "Authorization": f"Bearer {bearer}"}, limit)
     except urllib.error.HTTPError as failure:
         with failure:
             raise _status(what, failure.code) from None
@@ -83,7 +115,11 @@ def _get(url: str, headers: dict[str, str], limit: int) -> bytes:
     # A proxy is for the way out; a registry that speaks plain HTTP is next door.
     proxies = [urllib.request.ProxyHandler({})] if url.startswith("http://") else []
     opener = urllib.request.build_opener(*proxies)
-    with opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S) as answer:
+    request = urllib.request.Request(url)
+    for name, value in headers.items():
+        # A blob may lie elsewhere: there a token is nobody's business.
+        (request.add_unredirected_header if name == "Authorization" else request.add_header)(name, value)
+    with opener.open(request, timeout=TIMEOUT_S) as answer:
         body: bytes = answer.read(limit + 1)
     if len(body) > limit:
         raise InvalidInput(f"cannot read {url[:200]}: more than {limit} bytes")

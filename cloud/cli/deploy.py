@@ -12,13 +12,16 @@ from typing import Any
 from cloud.cli.client import CloudClient, path
 from cloud.cli.follow import Following, Verdict, follow
 from cloud.state import State, read
+from gateway.errors import InvalidInput
+from gateway.model.image import Reference
 from gateway.terminal import print_json, printable
 
 WAIT_S = 300.0
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", type=Path, help="Compose file")
+    command.add_argument("file", help="Compose file, or an APP package in a registry (HOST/REPOSITORY:TAG)")
+    command.add_argument("--host", default="", metavar="APP/SERVICE", help="the container that a package is put into")
     command.add_argument("--gateway", required=True)
     command.add_argument("--wait", action="store_true", help="until it is healthy there, or failed")
     command.add_argument("--timeout", type=float, default=WAIT_S, metavar="SECONDS", help="of --wait (%(default)g)")
@@ -33,7 +36,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, state: State) -> int:
-    name, compose = load(options.file, options.plain_http)
+    name, compose = load(options.file, options.plain_http, options.host)
     client = CloudClient(state)
     target = path("gateways", options.gateway, "apps", name)
     if options.dry_run:
@@ -53,15 +56,30 @@ def run(options: argparse.Namespace, state: State) -> int:
     return 0 if verdict.good else 1
 
 
-def load(file: Path, plain_http: list[str]) -> tuple[str, dict[str, Any]]:
+def load(file: str, plain_http: list[str], host: str) -> tuple[str, dict[str, Any]]:
     """The APP's name and its Compose document as a gateway takes it: checked first, then pinned."""
-    from cloud.registry import pinned
+    from cloud.registry import package, pinned
     from gateway.documents import manifest
+    from gateway.documents.package import app_toml, expand
 
-    document = manifest.load(read(file))
+    if _is_package(file):
+        image, config = package(file, plain_http)
+        document = expand(app_toml(config), image, host)
+    elif host:
+        raise InvalidInput(f"cannot put {file} into {host}: --host is for packages; a Compose file has x-esdk.host")
+    else:
+        document = manifest.load(read(Path(file)))
     app = manifest.parse(document, at_gateway=False)
     images = sorted(set(manifest.images(document).values()))
     return app.name, manifest.pin(document, {image: pinned(image, plain_http) for image in images})
+
+
+def _is_package(file: str) -> bool:
+    """What is no file and could be a reference is one."""
+    try:
+        return not Path(file).exists() and bool(Reference.parse(file))
+    except InvalidInput:
+        return False
 
 
 def followed(options: argparse.Namespace, events: Any, following: Following) -> Verdict:

@@ -37,6 +37,7 @@ _COMPRESSION: Final[Mapping[str, str]] = {
     "application/vnd.docker.image.rootfs.diff.tar.gzip": "gzip",
     "application/vnd.docker.image.rootfs.diff.tar.zstd": "zstd",
 }
+ANY: Final = "any"
 _ARM_VARIANTS: Final = ("v8", "v7", "v6", "v5")
 
 
@@ -64,6 +65,12 @@ class Configuration:
     architecture: str
     diff_ids: tuple[str, ...]
     process: ImageConfig
+    is_package: bool = False
+    """An APP package (docs/hosted-apps.md): its configuration holds `app.toml`; its files are no root file system."""
+
+    def runs_on(self, board: str) -> bool:
+        """`board`: `arm/v7`. A package may have nothing in it that depends on the processor."""
+        return self.architecture == board.partition("/")[0] or (self.is_package and self.architecture == ANY)
 
 
 def is_index(raw: bytes) -> bool:
@@ -146,6 +153,7 @@ def parse_configuration(raw: bytes) -> Configuration:
             working_dir=_string(process, "WorkingDir"),
             stop_signal=_string(process, "StopSignal"),
         ),
+        is_package=isinstance(document.get("app"), str),
     )
 
 

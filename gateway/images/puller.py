@@ -131,7 +131,7 @@ class Puller:
         config = manifest.config
         small[config.digest] = await self._small(registry, reference, config.digest, config.size)
         configuration = parse_configuration(small[config.digest])
-        if configuration.architecture != self._architecture.partition("/")[0]:
+        if not configuration.runs_on(self._architecture):
             raise NotSupported(
                 f"cannot use image {reference}: it is for {configuration.architecture}, this is {self._architecture}"
             )

@@ -61,4 +61,5 @@ def load_rootfs(record: Record, layers: Path, config: bytes) -> Rootfs | str:
         if not directory.is_dir():
             return f"layer {directory.name} is missing"
     # The same layer twice: the upper one wins, and overlayfs refuses to mount one directory twice.
-    return Rootfs(record.manifest, tuple(dict.fromkeys(reversed(directories))), configuration.process)
+    uppermost_first = tuple(dict.fromkeys(reversed(directories)))
+    return Rootfs(record.manifest, uppermost_first, configuration.process, configuration.is_package)

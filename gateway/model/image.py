@@ -69,3 +69,5 @@ class Rootfs:
     """Of the manifest, `sha256:<hex>`."""
     layers: tuple[Path, ...]
     config: ImageConfig
+    is_package: bool = False
+    """Its layers are no root file system: they are put into one (docs/hosted-apps.md)."""

@@ -9,9 +9,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from imagebuild import BuildError
@@ -51,18 +52,32 @@ def read_layout(layout: Path) -> Image:
     return Image(layout, entry["digest"], manifest, config)
 
 
-def write_layout(layout: Path, config: dict[str, Any], layers: Sequence[tuple[Path, str]]) -> Image:
-    """A new layout of `config` and `layers` (compressed file, media type), which are copied; replaces an old one."""
+def write_layout(
+    layout: Path,
+    config: dict[str, Any],
+    layers: Sequence[tuple[Path, str]],
+    *,
+    config_type: str = CONFIG_TYPE,
+    artifact: Mapping[str, Any] = MappingProxyType({}),
+    annotations: Mapping[str, str] = MappingProxyType({}),
+) -> Image:
+    """A new layout of `config` and `layers` (compressed file, media type), which are copied; replaces an old one.
+
+    `artifact`: further keys of the manifest, where it is not an image; `annotations`: of its entry in the index.
+    """
     temporary = layout.with_name(f".{layout.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     (temporary / "blobs" / "sha256").mkdir(parents=True)
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
-        "config": _add_bytes(temporary, _canonical(config), CONFIG_TYPE),
+        **artifact,
+        "config": _add_bytes(temporary, _canonical(config), config_type),
         "layers": [_add_bytes(temporary, path.read_bytes(), media_type) for path, media_type in layers],
     }
-    entry = _add_bytes(temporary, _canonical(manifest), MANIFEST_TYPE)
+    entry: dict[str, Any] = _add_bytes(temporary, _canonical(manifest), MANIFEST_TYPE)
+    if annotations:
+        entry["annotations"] = dict(annotations)
     (temporary / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
     (temporary / "index.json").write_bytes(_canonical({"schemaVersion": 2, "manifests": [entry]}))
     shutil.rmtree(layout, ignore_errors=True)

@@ -14,6 +14,7 @@ from imagebuild import BuildError
 from imagebuild.app import build_app
 from imagebuild.base import build_base
 from imagebuild.layout import Image
+from imagebuild.package import build_package, write_archive
 from imagebuild.push import push
 
 
@@ -49,13 +50,21 @@ def _parser() -> argparse.ArgumentParser:
     app.add_argument("--output", type=Path, required=True, help="the OCI layout to write")
     app.set_defaults(run=_app)
 
+    package = commands.add_parser("package", help="build an APP package, to be put into a running container")
+    package.add_argument("directory", type=Path, help="has app.toml; everything else in it becomes the package")
+    package.add_argument("--output", type=Path, required=True, help="the OCI layout to write")
+    package.add_argument("--archive", type=Path, help="also write the layout as one tar, for `fieldgate deploy`")
+    package.add_argument("--reference", default="", metavar="HOST/REPOSITORY", help="name of the imported package")
+    package.add_argument("--compression", choices=("gzip", "zstd"), default="zstd", help="default: zstd")
+    package.set_defaults(run=_package)
+
     send = commands.add_parser("push", help="push an OCI layout to a registry")
     send.add_argument("layout", type=Path)
     send.add_argument("reference", help="host[:port]/repository[:tag]")
     send.add_argument("--plain-http", action="store_true", help="the registry has no TLS")
     send.set_defaults(run=_push)
 
-    for command in (base, app, send):
+    for command in (base, app, package, send):
         command.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
@@ -68,6 +77,15 @@ def _base(arguments: argparse.Namespace) -> dict[str, Any]:
 def _app(arguments: argparse.Namespace) -> dict[str, Any]:
     file = arguments.file or arguments.context / "Containerfile"
     return _about(build_app(arguments.base, arguments.context, file, arguments.output))
+
+
+def _package(arguments: argparse.Namespace) -> dict[str, Any]:
+    zstd = arguments.compression == "zstd"
+    image = build_package(arguments.directory, arguments.output, zstd=zstd, reference=arguments.reference)
+    if arguments.archive is None:
+        return _about(image)
+    write_archive(image.layout, arguments.archive)
+    return {**_about(image), "archive": str(arguments.archive)}
 
 
 def _push(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -185,6 +185,8 @@ class OciEngine:
         self, spec: ContainerSpec, image: Rootfs, directory: Path
     ) -> tuple[ContainerSpec, User, joining.Joined | None]:
         """A root file system of its own below `directory`; what the bundle is made from."""
+        if image.is_package:
+            raise InvalidInput(f"cannot create {spec.id}: {spec.image} is a package: x-esdk.host says where it lives")
         await self._namespace.call(
             lambda: mounts.mount_overlay(directory / "rootfs", image.layers, directory / "upper", directory / "work")
         )

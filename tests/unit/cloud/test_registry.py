@@ -9,12 +9,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from cloud.registry import MAX_MANIFEST_BYTES, pinned
+from cloud.registry import MAX_MANIFEST_BYTES, package, pinned
 from gateway.errors import FieldgateError, InvalidInput, NotFound, NotPermitted, Unavailable
 
 MANIFEST = b'{"schemaVersion": 2}'
 DIGEST = "sha256:" + hashlib.sha256(MANIFEST).hexdigest()
+CONFIG = b'{"app": "name = 1"}'
+CONFIG_DIGEST = "sha256:" + hashlib.sha256(CONFIG).hexdigest()
+PACKAGE = b'{"config": {"digest": "%s"}}' % CONFIG_DIGEST.encode()
+PACKAGE_DIGEST = "sha256:" + hashlib.sha256(PACKAGE).hexdigest()
 ANSWERS = {
+    "/v2/apps/tool/manifests/1.0": (200, PACKAGE, ""),
+    f"/v2/apps/tool/manifests/{PACKAGE_DIGEST}": (200, PACKAGE, ""),
+    f"/v2/apps/tool/blobs/{CONFIG_DIGEST}": (200, CONFIG, ""),
+    "/v2/apps/swapped/manifests/1.0": (200, PACKAGE, ""),
+    f"/v2/apps/swapped/blobs/{CONFIG_DIGEST}": (200, CONFIG + b" ", ""),
+    f"/v2/apps/other/manifests/{PACKAGE_DIGEST}": (200, MANIFEST, ""),
     "/v2/apps/reader/manifests/1.0": (200, MANIFEST, ""),
     "/v2/apps/reader/manifests/latest": (200, MANIFEST, ""),
     "/v2/apps/lying/manifests/1.0": (200, MANIFEST, "sha256:" + "0" * 64),
@@ -66,6 +76,19 @@ def test_the_digest_is_of_the_bytes_that_came(host: str, image: str, tag: str) -
 def test_a_pinned_image_needs_no_registry() -> None:
     image = f"registry.invalid/apps/reader:1.0@{DIGEST}"
     assert pinned(image) == image
+
+
+def test_a_package_comes_with_its_configuration(host: str) -> None:
+    wanted = f"{host}/apps/tool:1.0@{PACKAGE_DIGEST}"
+    assert package(f"{host}/apps/tool:1.0", [host]) == (wanted, CONFIG)
+    assert package(wanted, [host]) == (wanted, CONFIG)
+    for image, kind, words in (
+        ("apps/reader:1.0", InvalidInput, "no package"),
+        ("apps/swapped:1.0", Unavailable, "not the configuration"),
+        (f"apps/other@{PACKAGE_DIGEST}", Unavailable, "sent another one"),
+    ):
+        with pytest.raises(kind, match=words):
+            package(f"{host}/{image}", [host])
 
 
 @pytest.mark.parametrize(
