@@ -43,6 +43,7 @@ from gateway.errors import (
     Conflict,
     Corrupted,
     FieldgateError,
+    InvalidInput,
     NotFound,
     NotSupported,
     ToolFailed,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from gateway.documents import manifest, manifest_esdk, manifest_network, manifest_service, profile
+from gateway.documents import manifest, manifest_esdk, manifest_network, manifest_service, package, profile
 from gateway.documents.manifest_refused import REFUSED
 from tests.unit.documents import samples
 
@@ -34,6 +34,20 @@ def test_every_refusal_is_in_the_table() -> None:
 def test_every_key_of_the_profile_has_a_line(model: type[BaseModel]) -> None:
     for name in model.model_fields:
         assert f"\n| `{name}` |" in PROFILE
+
+
+def test_a_package_in_the_documentation_becomes_what_stands_beside_it() -> None:
+    text = (DOCS / "hosted-apps.md").read_text()
+    (toml,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    host, guest = (manifest.load(part.encode()) for part in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
+    manifest.parse(host, at_gateway=False)
+    shown = manifest.parse(guest, at_gateway=False)
+    made = manifest.parse(package.expand(toml.encode(), shown.services[0].image), at_gateway=False)
+    assert (made.name, made.version) == (shown.name, shown.version)
+    assert made.services[0].command == shown.services[0].command
+    assert made.services[0].host == shown.services[0].host == f"{host['name']}/{next(iter(host['services']))}"
+    for key in package.Service.model_fields:
+        assert f"`{key}`" in text
 
 
 def test_the_examples_are_accepted() -> None:
