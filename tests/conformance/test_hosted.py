@@ -15,10 +15,13 @@ import pytest
 
 from gateway.engines.base import ContainerSpec, ContainerState, ContainerStatus, Engine, HostContainer, Mount
 from gateway.engines.oci import joining
+from gateway.engines.oci.engine import OciEngine
 from gateway.errors import FieldgateError, NotPermitted
 from gateway.model.app import Limits, TmpfsMount
-from tests.conformance.conftest import ENGINES
+from tests.conformance.conftest import ENGINES, How
 from tests.conformance.rootfs import IMAGE, PACKAGE, BusyboxImage
+
+pytestmark = pytest.mark.kernel
 
 Scenario = Callable[["Pair"], Awaitable[None]]
 Run = Callable[[Scenario], None]
@@ -44,14 +47,17 @@ class Pair:
         return next(entry for entry in await self.list() if entry.id == container)
 
 
-@pytest.fixture(params=["crun", "runc"])
-def make_pair(request: pytest.FixtureRequest, image: BusyboxImage) -> Iterator[Make]:
-    """Makes pairs that share one run directory, as a restarted agent does."""
+@pytest.fixture
+def make_pair(how: How, image: BusyboxImage) -> Iterator[Make]:
+    """Makes pairs that share their run directories, as a restarted agent does."""
     directory = Path(tempfile.mkdtemp(prefix="fg-", dir="/run"))
+    hosts, guests = how(directory / "hosts", image), ENGINES["crun"](directory / "guests", image)
+    for name in ("hosts", "guests"):
+        (directory / name).mkdir()
 
     def make() -> Pair:
-        engine = ENGINES[request.param](directory, image)
-        return Pair(engine, engine)
+        engine = hosts()
+        return Pair(engine, engine if isinstance(engine, OciEngine) else guests())
 
     yield make
     shutil.rmtree(directory)
@@ -125,7 +131,8 @@ def test_processes_network_names_and_files_are_shared(run: Run) -> None:
         await asyncio.sleep(0.3)
         lines = [line.text async for line in pair.guests.logs("one.main.1", tail=100, follow=False)]
         assert lines[0].startswith("sh\0-c\0echo of the host")
-        assert lines[1:] == ["of the host", "127.0.0.1 localhost main", "::1 localhost main"]
+        names = (await pair.hosts.exec(host.container, ["cat", "/etc/hosts"], 5.0)).output.decode().splitlines()
+        assert lines[1:] == ["of the host", *names]
 
     run(scenario)
 

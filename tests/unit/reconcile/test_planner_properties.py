@@ -160,6 +160,7 @@ def test_without_its_images_nothing_is_touched(app: App) -> None:
     assert step == Pull(tuple(sorted(images(app).values())))
 
 
+@settings(deadline=None)
 @given(apps(), st.data())
 def test_what_has_a_spare_is_running_again_with_the_next_step(app: App, data: st.DataObject) -> None:
     world = World(target=app)
@@ -178,6 +179,7 @@ def test_what_has_a_spare_is_running_again_with_the_next_step(app: App, data: st
     assert len(world.containers) == len(app.services) + spares(app)
 
 
+@settings(deadline=None)
 @given(apps(), st.data())
 def test_a_spare_that_ends_harms_nobody_and_is_made_anew(app: App, data: st.DataObject) -> None:
     assume(spares(app))
@@ -194,6 +196,7 @@ def test_a_spare_that_ends_harms_nobody_and_is_made_anew(app: App, data: st.Data
     assert not world.view().past(service.name).failures
 
 
+@settings(deadline=None)
 @given(apps(), st.data())
 def test_a_restart_that_is_asked_for_never_runs_two(app: App, data: st.DataObject) -> None:
     world = World(target=app)
