@@ -9,6 +9,7 @@ from pathlib import Path
 from gateway.cli.client import Agent
 from gateway.errors import TimedOut, Unavailable
 from gateway.paths import Paths
+from gateway.terminal import print_json
 
 WAIT_S = 60.0
 
@@ -18,9 +19,17 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, paths: Paths) -> int:
+    pid = _down(options, paths)
+    if options.json:
+        print_json({"down": True, "agent": pid})
+    return 0
+
+
+def _down(options: argparse.Namespace, paths: Paths) -> int:
+    """Pid of the agent that has ended; 0 when there was none."""
     agent = Agent(paths.admin_socket)
     try:
-        pid = agent.call("GET", "/v1/status")["pid"]
+        pid = int(agent.call("GET", "/v1/status")["pid"])
     except Unavailable as failure:
         if options.profile is None:
             hint = "with --profile FILE the APPs are taken down without an agent"
@@ -35,7 +44,7 @@ def run(options: argparse.Namespace, paths: Paths) -> int:
         if time.monotonic() > deadline:
             raise TimedOut(f"cannot see the agent end: not after {WAIT_S:g} s")
         time.sleep(0.05)
-    return 0
+    return pid
 
 
 def _runs(pid: int) -> bool:

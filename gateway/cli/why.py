@@ -9,7 +9,7 @@ from gateway.cli.client import Agent
 from gateway.model.causes import Explanation, lines
 from gateway.model.wire import from_wire
 from gateway.paths import Paths
-from gateway.terminal import print_json
+from gateway.terminal import print_json, printable
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -24,5 +24,5 @@ def run(options: argparse.Namespace, paths: Paths) -> int:
         print_json(answer)
     else:
         for line in lines(explanation, time.time_ns()):
-            print(line)
+            print(printable(line))
     return 0 if explanation.well else 1

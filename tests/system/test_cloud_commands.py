@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -129,6 +130,32 @@ def test_tags_and_events(cloud: Cloud, broker: Broker) -> None:
     (line_of_power,) = (line for line in said.splitlines() if "meter/power" in line)
     assert line_of_power.split()[1:4] == ["1234.5", "W", "good"]
     assert cloud.tags(GATEWAY)["door/name"]["quality"] == "bad"
+
+
+def test_tags_are_followed(cloud: Cloud, broker: Broker) -> None:
+    argv = [*cloud.command("tags"), "--gateway", GATEWAY, "-f"]
+    readers = [subprocess.Popen([*argv, *more], stdout=subprocess.PIPE, text=True) for more in (["--json"], [])]
+    try:
+        with MqttClient(broker, broker.login(GATEWAY)) as client:
+            for number in (1, 2):
+                sample = Sample("meter/power", float(number), 10**18 + number, "W")
+                batch = Batch(BatchId(_incarnation(cloud), "telemetry", "e1", number, number), (sample,))
+                client.publish(f"{BASE}/data/telemetry", encode_batch(batch))
+                assert readers[0].stdout is not None
+                line = json.loads(readers[0].stdout.readline())
+                assert (line["tag"], line["value"]) == ("meter/power", number)
+        time.sleep(1.5)  # the table is drawn once a second
+        said = []
+        for reader in readers:
+            reader.send_signal(2)
+            said.append(reader.communicate(timeout=20)[0])
+        assert said[0] == "", "a value is told once"
+        assert "meter/power" in said[1]
+        assert [reader.returncode for reader in readers] == [130, 130]
+    finally:
+        for reader in readers:
+            reader.kill()
+            reader.communicate()
 
 
 def test_keys_name_the_partner_and_keep_it(cloud: Cloud) -> None:

@@ -43,6 +43,7 @@ class World:
         self.broker = broker
         self.accepted: list[tuple[str, bytes]] = []
         self.chains: list[bytes] = []
+        self.confirming: set[asyncio.Future[None]] = set()
         self.news: NewsQueue[News] = NewsQueue(100)
         self.apps = [report("one")]
         self.outbox = Outbox(directory / "outbox.sqlite", "1a2b", 1 << 20, 0.0)
@@ -81,10 +82,12 @@ class World:
     def confirm_by_itself(self) -> None:
         """From now on this cloud confirms what it gets; in a thread of its own, since publishing waits."""
 
+        def begin(batch: BatchId) -> None:
+            self.confirming.add(asyncio.ensure_future(asyncio.to_thread(self.confirm, batch)))
+
         def confirm(topic: str, payload: bytes) -> None:
             if topic.startswith(f"{BASE}/data/"):
-                batch = decode_batch(payload).id
-                loop.call_soon_threadsafe(lambda: asyncio.ensure_future(asyncio.to_thread(self.confirm, batch)))
+                loop.call_soon_threadsafe(begin, decode_batch(payload).id)
 
         loop = asyncio.get_running_loop()
         self.cloud.on_message = confirm
@@ -108,7 +111,8 @@ async def running(world: World) -> AsyncIterator[None]:
         yield
     finally:
         link.cancel()
-        await asyncio.gather(link, return_exceptions=True)
+        world.cloud.on_message = lambda topic, payload: None
+        await asyncio.gather(link, *world.confirming, return_exceptions=True)
         await world.outbox.close()
 
 

@@ -31,7 +31,7 @@ def confined(code: str, *, exit_code: int = 0) -> str:
     return finished.stdout
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become nobody")
+@pytest.mark.skipif(os.getuid() != 0, reason="cannot run here: only root can become nobody")
 def test_it_is_nobody_for_good() -> None:
     code = (
         "import os, resource as r\n"

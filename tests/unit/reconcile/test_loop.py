@@ -9,7 +9,7 @@ import pytest
 
 from gateway.engines.simulated.behaviour import Behaviour
 from gateway.errors import Conflict, InvalidInput, NotFound, NotPermitted, NotSupported, Unavailable
-from gateway.model.app import App, Condition, Grant, VolumeMount
+from gateway.model.app import App, Condition, Grant, Limits, VolumeMount
 from gateway.model.desired import Desired
 from gateway.model.reports import Phase, Rollout
 from gateway.reconcile.desired_store import DesiredStore
@@ -113,6 +113,29 @@ def test_an_unhealthy_version_is_rolled_back_and_not_tried_again(site: Site) -> 
             await until(lambda: (r := report(agent)) is not None and r.services[0].phase is Phase.HEALTHY)
             await asyncio.sleep(0.2)
         assert site.machine.history == before
+
+    asyncio.run(scenario())
+
+
+def test_what_does_not_fit_into_memory_is_not_even_pulled_and_the_old_version_goes_on(site: Site) -> None:
+    small, large = (Limits(memory_bytes=mib << 20) for mib in (600, 700))
+
+    async def scenario() -> None:
+        site.desire(app("one", limits=small), app("one", "other", limits=Limits(memory_bytes=300 << 20)))
+        async with site.agent() as agent:
+            await until(lambda: [r.rollout for r in agent.reports()] == [Rollout.DONE, Rollout.DONE])
+        site.desire(app("two", limits=large), app("one", "other", limits=Limits(memory_bytes=400 << 20)))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and "memory" in r.services[0].reason)
+            entry = report(agent)
+            assert entry is not None
+            assert "its memory limits are 700 MiB, but 623 MiB are free" in entry.services[0].reason
+            assert (entry.rollout, entry.services[0].phase) == (Rollout.ROLLING, Phase.WAITING)
+            assert site.images.present == {service("one").image}
+            assert "app.main.1" in site.machine.running()
+        site.desire(app("two", limits=large))
+        async with site.agent() as agent:
+            await until(lambda: (r := report(agent)) is not None and r.version == "two" and r.rollout is Rollout.DONE)
 
     asyncio.run(scenario())
 
@@ -316,7 +339,7 @@ def test_a_record_of_a_newer_agent_is_kept_for_it_and_its_stop_is_honoured(site:
         async with site.agent() as agent:
             await until(lambda: [r.rollout for r in agent.reports()] == [Rollout.DONE, Rollout.DONE])
             await agent.set_stopped("app", True)
-            await until(lambda: site.machine.running() == ["other.main.1"])
+            await until(lambda: list(site.machine.statuses) == ["other.main.1"])
         newer = {}
         for name in ("app", "other"):
             file = site.paths.apps / f"{name}.json"
