@@ -120,6 +120,7 @@ class ContainerExit:
     """News: a container's main process has ended."""
 
     id: str
+    """Empty: the engine went away, or is back; what has ended meanwhile is for `list()` to say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,21 +75,32 @@ class ApiDaemon:
 
 
 class DockerDaemon(ApiDaemon):
-    """dockerd with its own containerd; no network but `none` and `host`."""
+    """dockerd with its own containerd. It has no network but `none` and `host`, or, with `network`, a network namespace
+    of its own that it may use as it likes.
+    """
 
-    def __init__(self, *, live_restore: bool = False) -> None:
+    def __init__(self, *, live_restore: bool = False, network: bool = False) -> None:
         directory = Path(tempfile.mkdtemp(prefix="fg-docker-", dir="/var/tmp"))
         (directory / "none.json").write_text("{}")
         argv = [
             "/usr/sbin/dockerd", "--data-root", str(directory / "data"), "--exec-root", str(directory / "x"),
-            "--host", f"unix://{directory / 'd.sock'}", "--pidfile", str(directory / "pid"), "--iptables=false",
-            "--ip6tables=false", "--bridge=none", "--ip-forward=false", "--log-level", "warn",
-            "--config-file", str(directory / "none.json"),
+            "--host", f"unix://{directory / 'd.sock'}", "--pidfile", str(directory / "pid"), "--ip6tables=false",
+            "--bridge=none", "--log-level", "warn", "--config-file", str(directory / "none.json"),
         ]  # fmt: skip
-        super().__init__("dockerd", [*argv, "--live-restore"] if live_restore else argv, {}, directory)
+        if live_restore:
+            argv += ["--live-restore"]
+        if network:
+            argv = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "dockerd", *argv]
+        else:
+            argv += ["--iptables=false", "--ip-forward=false"]
+        super().__init__("dockerd", argv, {}, directory)
 
     def start(self) -> None:
-        (self.directory / "pid").unlink(missing_ok=True)  # a killed one leaves it
+        for left in (
+            "pid",
+            "x/containerd/containerd.pid",
+        ):  # by a killed one; a zombie of that pid would count as alive
+            (self.directory / left).unlink(missing_ok=True)
         super().start()
 
 

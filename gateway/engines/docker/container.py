@@ -6,6 +6,7 @@ profile holds. It restarts nothing, probes nothing and keeps a bounded log. Sour
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from gateway.model.image import ImageConfig
 UNDERSTOOD: Final = frozenset({
     "app", "service", "generation", "digest", "image", "command", "entrypoint", "environment", "user", "working_dir",
     "read_only", "stop_signal", "limits", "mounts", "tmpfs", "devices", "cap_add", "cap_drop", "host_network", "engine",
+    "network", "siblings",
 })  # fmt: skip
 """Of ContainerSpec. A field that came later and says something is refused by its name, not passed over."""
 SHARED_MEMORY_BYTES: Final = 16 << 20
@@ -43,9 +45,17 @@ def refuse_unsupported(spec: ContainerSpec, engine: str) -> None:
 
 
 def request(
-    spec: ContainerSpec, image: LoadedImage, config: ImageConfig, group: str, boot: str, log_bytes: int
+    spec: ContainerSpec,
+    image: LoadedImage,
+    config: ImageConfig,
+    network: Mapping[str, Any],
+    group: str,
+    boot: str,
+    log_bytes: int,
 ) -> dict[str, Any]:
-    """`image` is what the daemon has of it; `group` and `boot` tell our containers from others' and from older ones."""
+    """`image` is what the daemon has of it, `network` what `networks.settings` says; `group` and `boot` tell our
+    containers from others' and from older ones.
+    """
     body: dict[str, Any] = {
         "Image": image.name,
         "Hostname": spec.service,
@@ -57,7 +67,8 @@ def request(
             APP: spec.app, SERVICE: spec.service, GENERATION: str(spec.generation), DIGEST: spec.digest,
             INSTANCE: group, BOOT: boot,
         },
-        "HostConfig": _host_config(spec, log_bytes),
+        **network,
+        "HostConfig": {**network["HostConfig"], **_host_config(spec, log_bytes)},
     }  # fmt: skip
     if image.has_probe:
         body["Healthcheck"] = {"Test": ["NONE"]}  # the manifest's is ours to run
@@ -71,7 +82,6 @@ def request(
 def _host_config(spec: ContainerSpec, log_bytes: int) -> dict[str, Any]:
     limits = spec.limits
     config: dict[str, Any] = {
-        "NetworkMode": "host" if spec.host_network else "none",
         "RestartPolicy": {"Name": "no"},
         "CapDrop": ["ALL"],
         "CapAdd": [name.removeprefix("CAP_") for name in capabilities_of(spec)],

@@ -29,12 +29,14 @@ from gateway.engines.base import (
     LogLine,
 )
 from gateway.engines.devices import device_node
+from gateway.engines.docker import networks
 from gateway.engines.docker.container import refuse_unsupported, request
 from gateway.engines.docker.exits import Exits
 from gateway.engines.docker.http import Api
 from gateway.engines.docker.images import Images
 from gateway.engines.docker.inspection import BOOT, INSTANCE, state_of, status_of
 from gateway.engines.docker.logs import LineParser, frames
+from gateway.engines.docker.networks import Networks
 from gateway.engines.docker.oom import OomWatch
 from gateway.engines.instance import instance_name
 from gateway.errors import Conflict, FieldgateError, NotFound, TimedOut, ToolFailed, Unavailable
@@ -65,6 +67,7 @@ class DockerEngine:
         self._api = Api(socket)
         self._boot = boot_id()
         self._images = Images(self._api, source, self._group)
+        self._networks = Networks(self._api, self._group)
         label = f"{INSTANCE}={self._group}"
         self._exits = Exits(self._api, label, self._list_ended, self._container_id, self._forget_status)
         self._oom = OomWatch()
@@ -75,7 +78,6 @@ class DockerEngine:
         version = await self._api.call("GET", "/version")
         await self._remove_earlier()
         await self._images.forget_unfinished()
-        await self._images.sweep()
         await self._exits.open()
         log.info("engine ready daemon=%s api=%s", version.get("Version"), version.get("ApiVersion"))
 
@@ -84,8 +86,11 @@ class DockerEngine:
         export = self._source.export(spec.image)
         for path in spec.devices:
             device_node(path)  # as every engine does when it creates; the daemon looks only when it starts
+        membership = networks.decide(spec, self.name)
         image = await self._images.ensure(spec.image, export)
-        body = request(spec, image, export.config, self._group, self._boot, self._log_bytes)
+        bridges = await self._networks.ensure(spec.app, membership)
+        network = networks.settings(spec, membership, bridges)
+        body = request(spec, image, export.config, network, self._group, self._boot, self._log_bytes)
         try:
             await self._api.call("POST", "/containers/create", {"name": self._name(spec.id)}, body)
         except (Conflict, ToolFailed):
@@ -95,6 +100,12 @@ class DockerEngine:
         except NotFound as failure:
             raise Unavailable(f"cannot create container {spec.id}: {failure.message}") from None
         except asyncio.CancelledError:
+            await asyncio.shield(self._discard(spec.id))
+            raise
+        try:
+            for bridge in bridges.names[1:]:
+                await self._networks.connect(bridge, self._name(spec.id), spec.service)
+        except BaseException:
             await asyncio.shield(self._discard(spec.id))
             raise
 
@@ -150,8 +161,10 @@ class DockerEngine:
             else:
                 found[container] = known
         self._inspected = found
-        await self._images.sweep()
-        return [status for _, status in found.values()]
+        statuses = [status for _, status in found.values()]
+        if await self._images.sweep():
+            await self._networks.sweep({status.app for status in statuses})
+        return statuses
 
     async def exec(self, container: str, argv: Sequence[str], timeout_s: float) -> ExecResult:
         body = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(argv)}
@@ -203,6 +216,7 @@ class DockerEngine:
                 await self._api.call("DELETE", f"/containers/{entry['Id']}", {"force": "1", "v": "1"})
             except FieldgateError as failure:
                 log.error("cannot remove container name=%s cause=%s", entry["Names"], failure)
+        await self._networks.sweep(())
         await self._images.remove_all()
 
     def _name(self, container: str) -> str:

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 RECONNECT: Final = Backoff(first_s=0.2, cap_s=5.0)
 SINCE_S: Final = 2.0
 """The daemon answers a moment before it subscribes: events of that moment are asked for, too. An id ends only once."""
+LOOK_AGAIN: Final = ContainerExit("")
 MAX_EVENT_BYTES: Final = 1 << 20
 _ENDS: Final = frozenset({"die", "died"})
 
@@ -81,6 +82,7 @@ class Exits:
                         self._tell(container)
                     if failures:
                         log.info("engine events are back")
+                        self.news.put(LOOK_AGAIN)
                     failures = 0
                     rest = b""
                     async for piece in pieces:
@@ -90,6 +92,8 @@ class Exits:
                         rest = rest if len(rest) < MAX_EVENT_BYTES else b""
             except FieldgateError as failure:
                 log.log(logging.DEBUG if failures else logging.WARNING, "engine events are cut cause=%s", failure)
+            if not failures:
+                self.news.put(LOOK_AGAIN)
             failures += 1
             await asyncio.sleep(RECONNECT.delay_s(failures, random.random))
 

@@ -55,16 +55,21 @@ class Images:
                 log.warning("removing an image whose loading was cut short image=%s", name)
                 await self._remove(name)
 
-    async def sweep(self) -> None:
-        """Remove what is no longer in our store; costs nothing when that has not changed. What is in use stays."""
+    async def sweep(self) -> bool:
+        """Remove what is no longer in our store. What is in use stays. False: nothing has changed, and no cost."""
         kept = self._source.exports()
         if kept == self._kept or self._loading.locked():
-            return
+            return False
         self._kept = kept
         wanted = {self._name(digest) for digest in kept}
         for name in await self._names():
-            if name not in wanted and not await self._remove(name):
+            if name in wanted:
+                continue
+            if await self._remove(name):
+                log.info("image removed from the engine name=%s", name)
+            else:
                 self._kept = frozenset()  # a container still uses it: again later
+        return True
 
     async def remove_all(self) -> None:
         for name in await self._names():
@@ -98,7 +103,6 @@ class Images:
         except (Conflict, ToolFailed) as failure:
             log.debug("image stays name=%s cause=%s", name, failure)
             return False
-        log.info("image removed from the engine name=%s", name)
         return True
 
     async def _load(self, image: str, name: str, export: ImageExport) -> None:

@@ -15,9 +15,11 @@ from gateway.engines.base import ContainerSpec, ContainerState, ContainerStatus,
 from gateway.engines.docker.container import LoadedImage, refuse_unsupported, request
 from gateway.engines.docker.inspection import state_of, status_of, time_ns
 from gateway.engines.docker.logs import LineParser, frames
+from gateway.engines.docker.networks import Bridges, Membership, decide, settings
 from gateway.errors import Corrupted, NotSupported, Unavailable
 from gateway.model.app import Limits, TmpfsMount
 from gateway.model.image import ImageConfig
+from gateway.model.network import Destination, Network, Ports, PublishedPort, Reach, parse_destination
 
 SPEC = ContainerSpec("app", "main", 1, "sha256:1", "image")
 CONFIG = ImageConfig(entrypoint=("/init",), command=("serve",))
@@ -27,7 +29,9 @@ IMAGE = LoadedImage("localhost/fieldgate:1")
 
 
 def body(spec: ContainerSpec, image: LoadedImage = IMAGE) -> dict[str, Any]:
-    return request(spec, image, CONFIG, "fieldgate", "boot", 64 << 10)
+    membership = decide(spec, "docker")
+    network = settings(spec, membership, Bridges())
+    return request(spec, image, CONFIG, network, "fieldgate", "boot", 64 << 10)
 
 
 def test_defaults_are_strict() -> None:
@@ -142,3 +146,54 @@ def test_a_damaged_stream_ends() -> None:
     for stream in (b"\x09" + bytes(7), b"\x01\0\0\0\xff\xff\xff\xff"):
         with pytest.raises(Unavailable):
             lines(stream, 4096)
+
+
+INNER, OUTER = Membership("bridge", inner=True), Membership("bridge", outer=True)
+
+
+@pytest.mark.parametrize(
+    ("network", "siblings", "membership"),
+    [
+        (None, (), Membership()),
+        (Network(), (), Membership()),
+        (Network(expose=(Ports(1, 2),)), (), Membership()),
+        (Network(), ("store",), INNER),
+        (Network(egress=(Destination("gateway"),)), (), INNER),
+        (Network(egress=(Destination("any"),)), (), OUTER),
+        (Network((PublishedPort(80, 8080),), egress=(Destination("any"),)), ("s",), Membership("bridge", True, True)),
+    ],
+)
+def test_networks_of_the_daemon(network: Network | None, siblings: tuple[str, ...], membership: Membership) -> None:
+    assert decide(replace(SPEC, network=network, siblings=siblings), "docker") == membership
+    assert decide(replace(SPEC, host_network=True), "docker") == Membership("host")
+
+
+@pytest.mark.parametrize(
+    ("network", "key"),
+    [
+        (Network(reach=(Reach("a", "b", 1),)), "x-esdk.network.reach"),
+        (Network(egress=(parse_destination("192.0.2.1:443"),)), "x-esdk.network.egress"),
+        (Network(egress=(parse_destination("any:443"),)), "x-esdk.network.egress"),
+        (Network(ports=(PublishedPort(80, 8080),)), "ports"),
+    ],
+)
+def test_networks_that_a_daemon_cannot_do(network: Network, key: str) -> None:
+    with pytest.raises(NotSupported, match=f"engine docker does not support `{key}`"):
+        decide(replace(SPEC, network=network), "docker")
+
+
+def test_settings_of_bridges() -> None:
+    ports = (PublishedPort(80, 8080), PublishedPort(53, 53, "udp", "127.0.0.1"))
+    hosts = {"box": "host-gateway", "plc": "192.0.2.7"}
+    network = Network(ports, egress=(Destination("any"),), dns=("192.0.2.53",), extra_hosts=hosts)
+    made = settings(replace(SPEC, network=network), OUTER, Bridges(("n", "n.out"), "172.20.0.1"))
+    assert made["NetworkingConfig"] == {"EndpointsConfig": {"n": {"Aliases": ["main"]}}}
+    assert made["ExposedPorts"] == {"8080/tcp": {}, "53/udp": {}}
+    assert made["HostConfig"] == {
+        "NetworkMode": "n",
+        "ExtraHosts": ["gateway:172.20.0.1", "box:172.20.0.1", "plc:192.0.2.7"],
+        "Dns": ["192.0.2.53"],
+        "PortBindings": {
+            "8080/tcp": [{"HostIp": "", "HostPort": "80"}], "53/udp": [{"HostIp": "127.0.0.1", "HostPort": "53"}],
+        },
+    }  # fmt: skip
