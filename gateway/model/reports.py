@@ -57,6 +57,8 @@ class ServiceReport:
     """When the phase began, Unix time."""
     spare: str = ""
     """The container that is ready to follow this one at once (`x-esdk.standby`)."""
+    host: str = ""
+    """`app/service` of the container that it lives in; empty: it has one of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,5 +67,6 @@ def _service_report(view: AppView, service: Service, now_standing: Standing) -> 
         exit_code=status.exit_code if status else None,
         reason=now_standing.reason,
         since_ns=status.started_ns if status else 0,
+        host=service.host,
         spare=spare.status.id if (spare := view.spare(service)) else "",
     )

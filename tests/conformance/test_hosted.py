@@ -222,6 +222,10 @@ def test_nobody_is_root_or_another_in_there(run: Run) -> None:
             with pytest.raises(NotPermitted, match="cannot create one"):
                 await pair.guests.create(guest(host, "sleep 1000", user=user))
         assert len(await pair.list()) == 2
+        twins = [guest(host, "sleep 1000", app, user="30001") for app in ("one", "two")]
+        made = await asyncio.gather(*(pair.guests.create(twin) for twin in twins), return_exceptions=True)
+        assert [type(result) for result in made if result is not None] == [NotPermitted], "also at the same moment"
+        assert len(await pair.list()) == 3
 
     run(scenario)
 

@@ -28,6 +28,8 @@ class Guests:
         self._records = records
         self._namespace = namespace
         self._group = group
+        self._joining: dict[str, tuple[str, int]] = {}
+        """Container that is being created -> host, uid: it has no process yet by which that could be seen."""
 
     async def join(
         self, spec: ContainerSpec, image: Rootfs, directory: Path
@@ -48,11 +50,13 @@ class Guests:
 
         own, read_only, user = await self._namespace.call(place)
         joining.check_uid(spec.id, user.uid, {host.container: joining.uid_of(host.pid), **self._uids(host.container)})
+        self._joining[spec.id] = host.container, user.uid
         joined = joining.Joined(joining.namespaces_of(host.pid), package, tuple(own), read_only)
         return replace(spec, mounts=(*own, *spec.mounts)), user, joined
 
     def check_host(self, container: str) -> None:
         """Unavailable when the host has ended while it was joined: its pid may be somebody else's by now."""
+        self._joining.pop(container, None)
         record = self._records.read(container)
         if record.host and record.host_process.ending():
             raise Unavailable(f"cannot create {container}: {record.host}, in which it is to live, has ended")
@@ -65,9 +69,11 @@ class Guests:
                 await asyncio.to_thread(cgroup.kill, f"{self._group}/{container}")
 
     def _uids(self, host: str) -> dict[str, int]:
-        """Of what lives in that container and has not ended."""
-        uids = {}
-        for container in self._records.names():
+        """Of what lives in that container and has not ended, or is about to."""
+        names = self._records.names()
+        self._joining = {name: claim for name, claim in self._joining.items() if name in names}
+        uids = {name: uid for name, (claimed, uid) in self._joining.items() if claimed == host}
+        for container in names:
             with contextlib.suppress(Corrupted, KeyError, TypeError):
                 process = self._records.process(container)
                 if self._records.read(container).host == host and process is not None and process.alive():

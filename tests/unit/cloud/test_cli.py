@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from cloud.cli.deploy import load
 from cloud.cli.main import main
-from gateway.errors import InvalidInput
+from gateway.errors import InvalidInput, NotFound
 from gateway.mqtt import Address
 
 BAD = """\
@@ -54,3 +56,26 @@ def test_addresses() -> None:
     for text in ("", "host", "host:", ":1", "host:0", "host:65536", "host:x"):
         with pytest.raises(InvalidInput):
             Address.parse(text)
+
+
+def test_a_package_in_a_registry_becomes_a_compose_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = 'name = "tool"\nversion = "1"\n[services.main]\ncommand = ["./tool"]\n'
+    image = f"registry.example/packages/tool:1@sha256:{'a' * 64}"
+    asked: list[str] = []
+
+    def package(reference: str, plain_http: list[str]) -> tuple[str, bytes]:
+        asked.append(reference)
+        return image, json.dumps({"app": text}).encode()
+
+    monkeypatch.setattr("cloud.registry.package", package)
+    name, document = load("registry.example/packages/tool:1", [], "site/main")
+    assert asked == ["registry.example/packages/tool:1"]
+    assert (name, document["services"]["main"]["image"]) == ("tool", image)
+    assert document["services"]["main"]["x-esdk"]["host"] == "site/main"
+    with pytest.raises(InvalidInput, match="as APP/SERVICE"):
+        load("registry.example/packages/tool:1", [], "")
+    (tmp_path / "compose.yaml").write_text(BAD)
+    with pytest.raises(InvalidInput, match="--host is for packages"):
+        load(str(tmp_path / "compose.yaml"), [], "site/main")
+    with pytest.raises(NotFound):
+        load(str(tmp_path / "none.yaml"), [], "")
