@@ -6,6 +6,8 @@ GET    /v1/gateways                               POST: enrol one
 GET    /v1/gateways/{gateway}                     status and reports
 PUT    /v1/gateways/{gateway}/apps/{app}          deploy; ?dry_run=1 only checks. DELETE: undeploy
 GET    /v1/gateways/{gateway}/{diff,tags,streams,samples}
+POST   /v1/gateways/{gateway}/operations          ask it for something: {"ask": {"op", ...}, "wait_s"}; GET: the record
+GET    /v1/operations/{operation}                 one of them, with its answer
 GET    /v1/events?gateway=                        one JSON object a line, for as long as one listens
 """
 
@@ -16,6 +18,7 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +28,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from cloud.operating import WAIT_S
 from cloud.server import Cloud
 from cloud.store import GatewayRow
 from gateway.documents.envelope import PrivateKey, peek
@@ -215,6 +219,23 @@ async def _samples(cloud: Cloud, request: Request) -> Any:
     return await cloud.database.run(cloud.samples.page, row.gateway, after, limit, request.query_params.get("tag", ""))
 
 
+async def _ask(cloud: Cloud, request: Request) -> Any:
+    body = await _body(request)
+    members, wait_s = body.get("ask"), body.get("wait_s", WAIT_S)
+    if not isinstance(members, dict) or isinstance(wait_s, bool) or not isinstance(wait_s, int | float):
+        raise InvalidInput("cannot read the request: ask must be an object and wait_s a number")
+    return {"id": await cloud.operating.ask(request.path_params["gateway"], members, float(wait_s))}
+
+
+async def _operations(cloud: Cloud, request: Request) -> Any:
+    row = await cloud.database.run(cloud.store.gateway, request.path_params["gateway"])
+    return [asdict(entry) for entry in await cloud.database.run(cloud.operations.of, row.gateway)]
+
+
+async def _one_operation(cloud: Cloud, request: Request) -> Any:
+    return asdict(await cloud.database.run(cloud.operations.get, request.path_params["operation"]))
+
+
 async def _events(cloud: Cloud, request: Request) -> Any:
     gateway = request.query_params.get("gateway", "")
     if gateway:
@@ -241,5 +262,8 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "/v1/gateways/{gateway}/tags", _tags),
     ("GET", "/v1/gateways/{gateway}/streams", _streams),
     ("GET", "/v1/gateways/{gateway}/samples", _samples),
+    ("POST", "/v1/gateways/{gateway}/operations", _ask),
+    ("GET", "/v1/gateways/{gateway}/operations", _operations),
+    ("GET", "/v1/operations/{operation}", _one_operation),
     ("GET", "/v1/events", _events),
 )

@@ -51,6 +51,16 @@ _STEPS: Final = (
         unit TEXT NOT NULL, quality TEXT NOT NULL, time_ns INTEGER NOT NULL, PRIMARY KEY (gateway, tag)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE operations (
+        id TEXT PRIMARY KEY, gateway TEXT NOT NULL REFERENCES gateways, incarnation TEXT NOT NULL, op TEXT NOT NULL,
+        app TEXT NOT NULL, arguments TEXT NOT NULL, asked_by TEXT NOT NULL, asked_ns INTEGER NOT NULL,
+        state TEXT NOT NULL, request TEXT NOT NULL, result TEXT NOT NULL, error TEXT NOT NULL,
+        answered_ns INTEGER NOT NULL
+    );
+    CREATE INDEX operations_by_gateway ON operations (gateway, asked_ns);
+    CREATE INDEX operations_by_request ON operations (request);
+    """,
 )
 """Step i brings schema i to schema i + 1; steps are only ever added."""
 SCHEMA: Final = len(_STEPS)

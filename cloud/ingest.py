@@ -15,12 +15,14 @@ from typing import Any, Final, TypeVar
 from cloud.authority import CLOUD
 from cloud.database import Database
 from cloud.events import Event, event
+from cloud.operation_store import OperationStore
 from cloud.samples import MAX_SEQUENCE, Samples, rows_of
 from cloud.store import GatewayRow, Store
 from gateway.documents.syntax import parse_json
 from gateway.errors import FieldgateError, InvalidInput
 from gateway.model import topics
 from gateway.model.batches import Batch, decode_batch, encode_confirmation
+from gateway.model.operations import CHALLENGE, MAX_ANSWER_BYTES, Answer, decode_answer
 from gateway.model.reports import AppReport, GatewayStatus, Progress
 from gateway.model.topics import Channel, Topic
 from gateway.model.wire import from_wire, to_wire
@@ -44,6 +46,8 @@ class Outcome:
     """Topic, payload."""
     revisions: list[tuple[str, int | None]] = field(default_factory=list)
     """Gateway and the revision it has in force; None: offline."""
+    answers: list[tuple[Answer, bytes]] = field(default_factory=list)
+    """Authentic answers to operations, each with the key that confirms it."""
     events: list[Event] = field(default_factory=list)
 
 
@@ -52,10 +56,11 @@ Work = Callable[[Outcome], None]
 
 
 class Ingest:
-    def __init__(self, database: Database, store: Store, samples: Samples) -> None:
+    def __init__(self, database: Database, store: Store, samples: Samples, operations: OperationStore) -> None:
         self._database = database
         self._store = store
         self._samples = samples
+        self._operations = operations
         self.counts: Counter[str] = Counter(batches=0, stored=0, duplicates=0, dropped=0)
 
     def take(self, messages: Sequence[tuple[str, bytes]]) -> Outcome:
@@ -98,6 +103,8 @@ class Ingest:
             return lambda outcome: outcome.events.append(event("progress", row.gateway, progress=to_wire(progress)))
         if topic.channel is Channel.REPORTED:
             return self._report(row, topic, _news(AppReport, payload))
+        if topic.channel is Channel.RESPONSE:
+            return self._answer(row, topic, payload)
         raise InvalidInput(f"cannot read a message on {text}: gateways do not send there")
 
     def _data(self, row: GatewayRow, topic: Topic, payload: bytes) -> Work:
@@ -140,6 +147,23 @@ class Ingest:
         def store(outcome: Outcome) -> None:
             self._store.put_report(row.gateway, report)
             outcome.events.append(event("reported", row.gateway, report=to_wire(report)))
+
+        return store
+
+    def _answer(self, row: GatewayRow, topic: Topic, payload: bytes) -> Work:
+        key = bytes.fromhex(row.confirmation_key)
+        document = parse_json(payload, "the answer", MAX_ANSWER_BYTES, max_string_chars=MAX_ANSWER_BYTES)
+        if not isinstance(document, dict):
+            raise InvalidInput("cannot read the answer: it must be an object")
+        answer = decode_answer(key, document)
+        said = (answer.gateway, answer.incarnation, answer.op)
+        if said != (row.gateway, row.incarnation, topic.detail):
+            raise InvalidInput(f"cannot take an answer of {row.gateway}: it is {'/'.join(said)[:200]!a}")
+
+        def store(outcome: Outcome) -> None:
+            if answer.op != CHALLENGE:
+                self._operations.answer(answer)
+            outcome.answers.append((answer, key))
 
         return store
 

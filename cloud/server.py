@@ -20,6 +20,8 @@ from cloud.database import Database
 from cloud.desired import Deployments
 from cloud.events import Events, event
 from cloud.ingest import Ingest
+from cloud.operating import Operating
+from cloud.operation_store import OperationStore
 from cloud.republish import Republication
 from cloud.samples import Samples
 from cloud.state import State
@@ -53,10 +55,18 @@ class Cloud:
         self.samples = Samples(self.database)
         self.authority = Authority(state, self.store)
         self.deployments = Deployments(self.store)
-        self.ingest = Ingest(self.database, self.store, self.samples)
+        self.operations = OperationStore(self.database)
+        self.ingest = Ingest(self.database, self.store, self.samples, self.operations)
         self.events = Events()
         self._republication = Republication()
         self._connected = asyncio.Event()
+        self.operating = Operating(
+            self.database,
+            self.store,
+            self.operations,
+            self.events,
+            self._publish,
+        )
         self.session = Session(
             CLIENT,
             broker,
@@ -66,6 +76,9 @@ class Cloud:
             dropped=self._dropped,
             reconnect=RECONNECT,
         )
+
+    def _publish(self, topic: str, payload: bytes) -> bool:
+        return self.session.publish(topic, payload)
 
     def _dropped(self, topic: str) -> None:
         """A batch that found no room is sent again, since it is not confirmed; what is retained comes when we do."""
@@ -84,7 +97,9 @@ class Cloud:
             for row in await self.database.run(self.store.all_desired):
                 self._republication.want(row.gateway, row.revision)
             async with asyncio.TaskGroup() as tasks:
-                for part in (self.session.run(), self._take(), self._greet(), self._look(), door(self)):
+                for part in (
+                    self.session.run(), self._take(), self._greet(), self._look(), self.operating.run(), door(self),
+                ):  # fmt: skip
                     tasks.create_task(part)
         finally:
             self.database.close()
@@ -146,6 +161,8 @@ class Cloud:
             self.session.publish(topic, payload)
         for gateway, revision in outcome.revisions:
             self._republication.report(gateway, revision, time.monotonic())
+        for answer, key in outcome.answers:
+            self.operating.answered(answer, key)
         for happened in outcome.events:
             self.events.publish(happened)
         for message in group:

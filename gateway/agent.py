@@ -11,6 +11,7 @@ import fcntl
 import gc
 import logging
 import os
+import secrets
 import signal
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -43,6 +44,7 @@ from gateway.model.enrolment import Enrolment
 from gateway.model.profile import Profile
 from gateway.operations import Operations, Rooms
 from gateway.operations.audit import Audit
+from gateway.operations.remote import Remote
 from gateway.outbox.outbox import Outbox
 from gateway.paths import Paths
 from gateway.pipeline.pipeline import Pipeline
@@ -55,6 +57,7 @@ from gateway.serving import Limits
 from gateway.tags.table import TagTable
 from gateway.trust.border import Border
 from gateway.trust.caps import check_caps
+from gateway.trust.challenges import Challenges
 from gateway.trust.keyring import KeyRing
 
 log = logging.getLogger(__name__)
@@ -119,7 +122,6 @@ async def _main(profile: Path, config: Path | None, paths: Paths) -> int:
     control = await build_control_line(site)
     data = await build_data_line(site, control)
     stop = asyncio.Event()
-    link = build_cloud_link(site, control, data)
     audit = Audit(paths.audit)
     audit.load()
     rooms = Rooms(
@@ -127,6 +129,9 @@ async def _main(profile: Path, config: Path | None, paths: Paths) -> int:
         data.table, data.outbox, data.pipeline, data.lines, data.buses, audit, lambda: asdict(link.status()),
     )  # fmt: skip
     operations = Operations(site.enrolment, site.profile.name, rooms, stop)
+    challenges = Challenges(boot_id(), lambda: secrets.token_hex(16))
+    remote = Remote(site.enrolment, site.border, control.keys, operations, challenges)
+    link = build_cloud_link(site, control, data, remote)
     parts: list[Part] = [*data.parts, control.reconciler, link, AdminServer(paths.admin_socket, operations)]
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -249,14 +254,15 @@ async def build_data_line(site: Site, control: ControlLine) -> DataLine:
     return DataLine(lines, buses, table, outbox, pipeline, server)
 
 
-def build_cloud_link(site: Site, control: ControlLine, data: DataLine) -> CloudLink:
-    """The session that both lines share: desired states and keys down, reports and batches up."""
+def build_cloud_link(site: Site, control: ControlLine, data: DataLine, remote: Remote) -> CloudLink:
+    """The session that both lines share: desired states, keys, operations down; reports, batches, answers up."""
     ports = LinkPorts(
         acceptance=control.acceptance,
         succeed=lambda chain: control.keys.succeed(chain, site.border),
         outbox=data.outbox,
         news=control.reconciler.news,
         reports=control.reconciler.reports,
+        remote=remote,
         agent_version=__version__,
         boot_id=boot_id(),
     )

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway.documents import config, desired, enrolment, keys, profile
+from gateway.documents import config, desired, enrolment, keys, operation, profile
 from gateway.errors import FieldgateError, InvalidInput
 from gateway.model.trust import Expected, Keys
 from gateway.model.wire import canonical, from_wire, to_wire
@@ -42,6 +42,9 @@ def _bytes(request: Request) -> bytes:
 
 KINDS: Final[dict[str, Callable[[Request], Any]]] = {
     "desired": lambda r: desired.accept_desired(_bytes(r), from_wire(Expected, r["expected"], "expected")),
+    "operation": lambda r: operation.accept_operation(
+        _bytes(r), [from_wire(Expected, entry, "expected") for entry in r["expected"]]
+    ),
     "keys": lambda r: keys.succeed(from_wire(Keys, r["current"], "current"), _bytes(r)),
     "enrolment": lambda r: enrolment.parse_enrolment(_bytes(r)),
     "profile": lambda r: profile.parse_profile(_bytes(r), r["name"]),

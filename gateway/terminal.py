@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+STATS_COLUMNS: Final = ("APP", "SERVICE", "CPU %", "MEMORY", "PEAK", "LIMIT", "PIDS", "READ", "WRITTEN", "OOM")
 
 
 def print_json(value: Any) -> None:
@@ -52,3 +54,21 @@ def show_output(output: bytes) -> None:
 def clock(time_ns: int) -> str:
     """Local time of the day, with milliseconds."""
     return f"{time.strftime('%H:%M:%S', time.localtime(time_ns // 10**9))}.{time_ns // 10**6 % 1000:03d}"
+
+
+def stats_rows(found: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """The table's cells; `-` for what this machine does not count."""
+    for entry in found:
+        yield (
+            entry["app"],
+            entry["service"],
+            f"{entry['cpu_percent']:.1f}",
+            *(_size(entry.get(key)) for key in ("memory_bytes", "memory_peak_bytes", "memory_limit_bytes")),
+            str(entry["pids"]),
+            *(_size(entry.get(key)) for key in ("read_bytes", "written_bytes")),
+            str(entry.get("oom_kills", 0)),
+        )
+
+
+def _size(size: int | None) -> str:
+    return "-" if size is None else f"{size / 1e6:.1f} MB"

@@ -6,12 +6,32 @@ import argparse
 import sys
 from pathlib import Path
 
-from cloud.cli import deploy, diff, enroll, keys, serve, tags, undeploy, watch
+from cloud.cli import (
+    deploy,
+    diff,
+    enroll,
+    exec,
+    keys,
+    logs,
+    operations,
+    pin,
+    restart,
+    rollback,
+    serve,
+    stats,
+    tags,
+    undeploy,
+    watch,
+    why,
+)  # fmt: skip
 from cloud.state import VARIABLE, State
 from gateway import __version__
 from gateway.errors import FieldgateError, Unavailable
 
-COMMANDS = (serve, keys, enroll, deploy, undeploy, diff, watch, tags)
+COMMANDS = (
+    serve, keys, enroll, deploy, undeploy, diff, watch, tags,
+    why, logs, exec, stats, restart, rollback, pin, operations,
+)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,7 +46,12 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--json", action="store_true", help="print JSON")
         module.add(command)
         command.set_defaults(do=module.run)
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    own = given[: given.index("--")] if "--" in given else given
+    options = parser.parse_args(own)
+    options.program = given[len(own) + 1 :]
+    if options.program and not getattr(options, "takes_program", False):
+        parser.error("-- is for commands that run a program")
     try:
         code: int = options.do(options, State(options.state.absolute()))
     except FieldgateError as failure:

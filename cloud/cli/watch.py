@@ -46,6 +46,8 @@ def _text(event: dict[str, Any]) -> str:
             return f"{progress['kind']} {who} {progress.get('text', '')}{done}"
         case "data":
             return f"{event['stream']} {event['first']} to {event['last']}, {event['new']} new"
+        case "operation":
+            return f"operation {event['op']} {event['app']} {event['id']} done"
         case "desired":
             return f"desired revision {event['revision']} published: {', '.join(event['apps']) or 'no APPs'}"
     return str(event["kind"])

@@ -7,9 +7,8 @@ import time
 from urllib.parse import urlencode
 
 from gateway.cli.client import Agent
-from gateway.cli.stats import COLUMNS, rows
 from gateway.paths import Paths
-from gateway.terminal import made_table, print_json
+from gateway.terminal import STATS_COLUMNS, made_table, print_json, stats_rows
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -28,5 +27,5 @@ def run(options: argparse.Namespace, paths: Paths) -> int:
     with Live(auto_refresh=False) as live:
         while True:
             found = sorted(agent.call("GET", target), key=lambda entry: -entry["cpu_percent"])
-            live.update(made_table(COLUMNS, rows(found)), refresh=True)
+            live.update(made_table(STATS_COLUMNS, stats_rows(found)), refresh=True)
             time.sleep(options.interval)

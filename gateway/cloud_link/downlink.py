@@ -25,7 +25,7 @@ MAX_CONFIRMATIONS = 1024
 
 
 class Downlink:
-    """`refused` is told of every refusal, `accepted` of every change of what is in force."""
+    """Tells `refused` of refusals, `accepted` of changes of what is in force, `request` of what is asked."""
 
     def __init__(
         self,
@@ -34,6 +34,7 @@ class Downlink:
         confirm: Callable[[BatchId], Awaitable[None]],
         refused: Callable[[Progress], None],
         accepted: Callable[[], None],
+        request: Callable[[str, bytes], None],
     ) -> None:
         self._gateway = enrolment.gateway
         self._key = bytes.fromhex(enrolment.confirmation_key)
@@ -41,6 +42,7 @@ class Downlink:
         self._confirm = confirm
         self._refused = refused
         self._accepted = accepted
+        self._request = request
         self._keys: bytes | None = None
         self._desired: dict[str, bytes] = {}
         self._confirmed: asyncio.Queue[BatchId] = asyncio.Queue(MAX_CONFIRMATIONS)
@@ -56,6 +58,8 @@ class Downlink:
                 self._keys = payload
             elif parsed.channel is Channel.DESIRED:
                 self._desired[parsed.detail] = payload
+            elif parsed.channel is Channel.REQUEST:
+                self._request(parsed.detail, payload)
             else:
                 log.warning("message ignored topic=%s cause=not for gateways", topic[:200])
         except FieldgateError as failure:

@@ -9,6 +9,7 @@ from pathlib import Path
 from gateway.cloud_link.downlink import Downlink
 from gateway.cloud_link.ports import LinkPorts
 from gateway.cloud_link.report import Reports
+from gateway.cloud_link.requests import Requests
 from gateway.cloud_link.uplink import Uplink
 from gateway.model.config import Config
 from gateway.model.enrolment import Enrolment
@@ -38,7 +39,10 @@ class CloudLink:
         gateway = enrolment.gateway
         self._reports = Reports(gateway, enrolment.incarnation, ports, self._publish)
         self._uplink = Uplink(gateway, ports.outbox, self._publish, config.uplink_window, config.uplink_resend_s)
-        self._downlink = Downlink(enrolment, ports, self._uplink.confirm, self._reports.refused, self._reports.status)
+        self._requests = Requests(gateway, ports.remote, self._publish)
+        self._downlink = Downlink(
+            enrolment, ports, self._uplink.confirm, self._reports.refused, self._reports.status, self._requests.take
+        )
         self._session = Session(
             gateway,
             Address(enrolment.broker_host, enrolment.broker_port),
@@ -47,7 +51,7 @@ class CloudLink:
             self._connected,
             Will(*self._reports.offline()),
             self._uplink.unheard,
-            # Everything but confirmations is retained: it comes again with the next connection.
+            # What is retained comes again with the next connection; the rest the cloud says again.
             dropped=lambda _topic: self._session.reset("too many messages wait"),
         )
 
@@ -60,8 +64,9 @@ class CloudLink:
     async def run(self) -> None:
         """Until cancelled; the broker then publishes the last will."""
         async with asyncio.TaskGroup() as tasks:
-            for running in (self._session.run, self._take, self._downlink.run, self._uplink.run, self._reports.run):
-                tasks.create_task(running())
+            for part in (self._session, self._downlink, self._uplink, self._reports, self._requests):
+                tasks.create_task(part.run())
+            tasks.create_task(self._take())
 
     async def _take(self) -> None:
         while True:
@@ -73,6 +78,7 @@ class CloudLink:
     def _connected(self) -> None:
         self._reports.connected()
         self._uplink.connected()
+        self._requests.connected()
 
     def _publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
         return self._session.publish(topic, payload, retain=retain)

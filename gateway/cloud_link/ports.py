@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.errors import FieldgateError
 from gateway.model.batches import BatchId
 from gateway.model.reports import AppRemoved, AppReport, Progress
 
@@ -45,6 +46,29 @@ class Outbox(Protocol):
     def appended(self) -> asyncio.Event: ...
 
 
+class Answers(Protocol):
+    """`operations.answers.Answers`."""
+
+    def connected(self) -> None: ...
+
+    def due(self, now_s: float) -> list[tuple[str, bytes]]: ...
+
+    def next_due_s(self) -> float | None: ...
+
+
+class RemoteOperations(Protocol):
+    """`operations.remote.Remote`."""
+
+    @property
+    def answers(self) -> Answers: ...
+
+    async def operate(self, op: str, message: bytes) -> bytes | None: ...
+
+    def confirmed(self, message: bytes) -> None: ...
+
+    def refused(self, op: str, message: bytes, failure: FieldgateError) -> bytes: ...
+
+
 @dataclass(frozen=True, slots=True)
 class LinkPorts:
     acceptance: Acceptance
@@ -55,5 +79,6 @@ class LinkPorts:
     """This room is its one consumer."""
     reports: Callable[[], Sequence[AppReport]]
     """The last snapshot of every APP."""
+    remote: RemoteOperations
     agent_version: str = ""
     boot_id: str = ""

@@ -59,6 +59,8 @@ def _all_or_capability(text: str) -> str:
 
 Location = Annotated[str, AfterValidator(_location)]
 Names = Annotated[list[str], Field(max_length=64)]
+Operation = Literal["why", "stats", "logs", "exec", "restart", "rollback", "pin"]
+"""Each by its name: there is no `*` that would let `exec` in unnoticed."""
 Capability = Annotated[str, AfterValidator(_all_or_capability)]
 
 
@@ -102,6 +104,7 @@ class Authority(Model):
     ports: Annotated[list[Annotated[str, AfterValidator(_ports)]], Field(max_length=64)] = []
     egress: Annotated[list[Annotated[str, AfterValidator(_destination)]], Field(max_length=64)] = []
     memory_bytes: Bytes | None = None
+    operations: Annotated[list[Operation], Field(max_length=16)] = ["why", "stats"]
     key_files: Annotated[list[Location], Field(max_length=16)] = []
 
     def build(self) -> profile.AuthorityCaps:
@@ -115,6 +118,7 @@ class Authority(Model):
             ports=tuple(self.ports),
             egress=tuple(self.egress),
             memory_bytes=self.memory_bytes,
+            operations=tuple(self.operations),
             key_files=tuple(self.key_files),
         )
 

@@ -21,6 +21,8 @@ STREAM: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 PORT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 """A serial port or a digital line, by the name printed on the case (`RS485-1`, `DO1`)."""
 AUTHORITY: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+OPERATION: Final = re.compile(r"[a-z][a-z-]{0,31}")
+"""What is asked of a gateway (`model/operations.py`)."""
 TAG: Final = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,7}")
 """A tag: one to eight levels, as in `meter/power`."""
 HOST: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62}")

@@ -63,6 +63,9 @@ class AuthorityCaps:
     """Destinations that its APPs may reach (`model/network.py`)."""
     memory_bytes: int | None = None
     """The most that one service may ask for."""
+    operations: tuple[str, ...] = ("why", "stats")
+    """What it may ask of its own APPs (`model.operations.Op`); never `*`. The default tells nothing that reports do not
+    tell, too."""
     key_files: tuple[str, ...] = ()
     """Public keys of this authority on the box itself; a path that is not absolute lies below the state directory. An
     authority that has any is not signed for by the keys document."""

@@ -3,6 +3,8 @@
 fieldgate/v1/{gateway}/desired/{authority}   cloud -> gateway   retained   DSSE envelope
 fieldgate/v1/{gateway}/ack                   cloud -> gateway              confirmation of a batch
 fieldgate/v1/{gateway}/keys                  cloud -> gateway   retained   successors of the keys document
+fieldgate/v1/{gateway}/request/{op}          cloud -> gateway              signed operation
+fieldgate/v1/{gateway}/response/{op}         gateway -> cloud              answer to one
 fieldgate/v1/{gateway}/status                gateway -> cloud   retained   online/offline (last will)
 fieldgate/v1/{gateway}/reported/{app}        gateway -> cloud   retained   full snapshot of one APP
 fieldgate/v1/{gateway}/progress              gateway -> cloud              what a step is doing, refusals
@@ -25,25 +27,29 @@ class Channel(StrEnum):
     DESIRED = "desired"
     ACK = "ack"
     KEYS = "keys"
+    REQUEST = "request"
     STATUS = "status"
     REPORTED = "reported"
     PROGRESS = "progress"
     DATA = "data"
+    RESPONSE = "response"
 
 
 _DETAIL: Final = {
     Channel.DESIRED: names.AUTHORITY,
     Channel.REPORTED: names.APP,
     Channel.DATA: names.STREAM,
+    Channel.REQUEST: names.OPERATION,
+    Channel.RESPONSE: names.OPERATION,
 }
-DOWN: Final = (Channel.DESIRED, Channel.ACK, Channel.KEYS)
-UP: Final = (Channel.STATUS, Channel.REPORTED, Channel.PROGRESS, Channel.DATA)
+DOWN: Final = (Channel.DESIRED, Channel.ACK, Channel.KEYS, Channel.REQUEST)
+UP: Final = (Channel.STATUS, Channel.REPORTED, Channel.PROGRESS, Channel.DATA, Channel.RESPONSE)
 RETAINED: Final = frozenset({Channel.DESIRED, Channel.KEYS, Channel.STATUS, Channel.REPORTED})
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic; `detail` is the last level of the channels that have one (authority, APP, stream)."""
+    """One topic; `detail` is the last level of the channels that have one (authority, APP, stream, operation)."""
 
     gateway: str
     channel: Channel

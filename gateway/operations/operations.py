@@ -18,7 +18,7 @@ from gateway.model.causes import Link
 from gateway.model.enrolment import Enrolment
 from gateway.model.names import APP, AUTHORITY, check
 from gateway.model.tags import Sample
-from gateway.model.wire import to_wire
+from gateway.model.wire import canonical, to_wire
 from gateway.operations.audit import Audit
 from gateway.operations.execution import By, Execution, nothing_more
 from gateway.operations.inspection import Inspection
@@ -137,6 +137,20 @@ class Operations:
             raise InvalidInput(f"cannot show {tail} lines: 0 to {MAX_LOG_LINES}")
         return self._engine.logs(self._reconciler.container_of(app, service), tail=tail, follow=follow)
 
+    async def recorded_logs(self, app: str, service: str, tail: int, max_bytes: int, by: By) -> dict[str, Any]:
+        """The newest lines that fit: `{"lines", "truncated"}`."""
+        lines = self.logs(app, service, tail, follow=False)
+        entry = self.execution.entry(by, "logs", app, service, f"the last {tail} lines")
+
+        async def read() -> dict[str, Any]:
+            return newest([to_wire(line) async for line in lines], max_bytes)
+
+        return await self.execution.recorded(entry, read, nothing_more)
+
+    def owner(self, app: str) -> str:
+        """The authority that deployed it. NotFound."""
+        return self._reconciler.owner(app)
+
     def tags(self, patterns: Sequence[str]) -> list[Sample]:
         """The latest sample of every tag that matches, by tag. InvalidInput for a bad pattern."""
         return self._rooms.tags.select(patterns)
@@ -169,3 +183,14 @@ class Operations:
         """End the agent and take down all APPs, mounts and cgroups with it."""
         self.tear_down = True
         self._stop.set()
+
+
+def newest(lines: list[dict[str, Any]], max_bytes: int) -> dict[str, Any]:
+    """Of `lines` (oldest first) the last ones that take no more than `max_bytes` as JSON."""
+    kept, size = 0, 0
+    for line in reversed(lines):
+        size += len(canonical(line)) + 1
+        if size > max_bytes:
+            break
+        kept += 1
+    return {"lines": lines[len(lines) - kept :], "truncated": kept < len(lines)}

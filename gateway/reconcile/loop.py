@@ -148,6 +148,11 @@ class Reconciler:
         await purge_volumes(self._volumes, app)
         log.info("volumes purged app=%s", app)
 
+    def owner(self, app: str) -> str:
+        """The authority that wants it. NotFound."""
+        self._wanted.require(app)
+        return self._wanted.owner(app)[0]
+
     def container_of(self, app: str, service: str = "") -> str:
         """The running or last container of a service (of the first one by default). NotFound."""
         report = self._reports.get(app)

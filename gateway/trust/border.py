@@ -23,6 +23,7 @@ from gateway.host.process import Finished, run_tool
 from gateway.model.config import Config
 from gateway.model.desired import AcceptedDesired
 from gateway.model.enrolment import Enrolment
+from gateway.model.operations import AcceptedOperation
 from gateway.model.profile import Profile
 from gateway.model.trust import Expected, Keys
 from gateway.model.wire import canonical, from_wire, to_wire
@@ -74,6 +75,12 @@ class Border:
         accepted = await self._ask("desired", AcceptedDesired, envelope, expected=to_wire(expected))
         check_caps(accepted.desired, expected)
         return accepted
+
+    async def operation(self, envelope: bytes, expected: Sequence[Expected]) -> AcceptedOperation:
+        """The signed operation; `expected`: of every authority that may ask for anything."""
+        return await self._ask(
+            "operation", AcceptedOperation, envelope, expected=[to_wire(entry) for entry in expected]
+        )
 
     async def _remembered(self, kind: str, model: type[T], text: bytes, **parameters: Any) -> T:
         known = await asyncio.to_thread(self._verdicts.find, kind, model, text)

@@ -11,6 +11,7 @@ from gateway.errors import NotPermitted, NotSupported, Problem
 from gateway.model.app import Service
 from gateway.model.desired import Desired
 from gateway.model.network import Destination, Ports, parse_destination, parse_ports
+from gateway.model.operations import Operation
 from gateway.model.profile import JOINING_ENGINES, AuthorityCaps
 from gateway.model.trust import Expected
 
@@ -42,6 +43,16 @@ def check_caps(desired: Desired, expected: Expected) -> None:
         )
     if lacking:
         raise NotSupported(what, problems=lacking)
+
+
+def check_operation(operation: Operation, expected: Expected) -> None:
+    """NotPermitted names the profile key that would allow it."""
+    if operation.op not in expected.caps.operations:
+        authority = expected.authority
+        raise NotPermitted(
+            f"cannot accept the operation: authority {authority} may not {operation.op}",
+            hint=f"the firmware profile would allow it by {operation.op.value!r} in authorities.{authority}.operations",
+        )
 
 
 def _not_granted(authority: str, what: str, key: str) -> str:

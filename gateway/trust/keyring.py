@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import hashlib
 import logging
 from pathlib import Path
@@ -46,6 +47,8 @@ class KeyRing:
         self._profile = profile
         self._state = paths.state
         self._file = StateFile(paths.trust / "keys.json")
+        self._unusable: set[str] = set()
+        """Key files that could not be read when they were needed last."""
         self._keys = self._newest(from_wire(Keys, enrolment.keys, "keys"))
 
     @property
@@ -77,6 +80,14 @@ class KeyRing:
             gpio={line.name: line.output for line in self._profile.gpio},
             engines=self._profile.engines,
         )
+
+    def operators(self) -> list[Expected]:
+        """What is expected of an operation, of every authority that may ask for any and has keys."""
+        found = []
+        for authority, caps in self._profile.authorities.items():
+            with contextlib.suppress(NotPermitted):
+                found += [self.expected(authority)] if caps.operations else []
+        return found
 
     async def succeed(self, message: bytes, border: KeysBorder) -> bool:
         """Take a chain of successors; True if it changed anything. Raises what the border found wrong with it."""
@@ -110,8 +121,11 @@ class KeyRing:
             try:
                 public = read_public_key(self._state / name)
             except (OSError, FieldgateError) as failure:
-                log.warning("key file unusable path=%s cause=%s", self._state / name, failure)
+                level = logging.DEBUG if name in self._unusable else logging.WARNING
+                log.log(level, "key file unusable path=%s cause=%s", self._state / name, failure)
+                self._unusable.add(name)
                 continue
+            self._unusable.discard(name)
             found[hashlib.sha256(bytes.fromhex(public)).hexdigest()] = public
         return found
 

@@ -56,6 +56,8 @@ pattern write fieldgate/v1/%u/status
 pattern write fieldgate/v1/%u/reported/+
 pattern write fieldgate/v1/%u/progress
 pattern write fieldgate/v1/%u/data/+
+pattern read fieldgate/v1/%u/request/+
+pattern write fieldgate/v1/%u/response/+
 """
 
 

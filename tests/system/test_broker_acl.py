@@ -12,8 +12,8 @@ from tests.site.broker import CLOUD, Broker, Login
 from tests.site.mqtt_client import MqttClient
 from tests.site.processes import wait_until
 
-DOWN = ("desired/cloud", "ack", "keys")
-UP = ("status", "reported/meter-reader", "progress", "data/telemetry")
+DOWN = ("desired/cloud", "ack", "keys", "request/why")
+UP = ("status", "reported/meter-reader", "progress", "data/telemetry", "response/why")
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def test_a_gateway_reads_and_writes_what_is_its_own(broker: Broker) -> None:
             first.publish(topic, topic.encode())
         for topic in _topics("gw-1", *DOWN):
             cloud.publish(topic, topic.encode())
-        wait_until(lambda: len(first.received()) == 3, "three messages at the gateway")
-        wait_until(lambda: len(cloud.received()) == 7, "all messages at the cloud")
+        wait_until(lambda: len(first.received()) == len(DOWN), "all messages at the gateway")
+        wait_until(lambda: len(cloud.received()) == len(UP + DOWN), "all messages at the cloud")
         assert sorted(first.received()) == sorted(topic.encode() for topic in _topics("gw-1", *DOWN))
 
 

@@ -14,13 +14,14 @@ import pytest
 from gateway.cloud_link import CloudLink, LinkPorts
 from gateway.cloud_link.ports import News
 from gateway.documents.certificates import make_authority
-from gateway.errors import Conflict
+from gateway.errors import Conflict, Corrupted, FieldgateError
 from gateway.lifecycle.queue import NewsQueue
 from gateway.model.batches import BatchId, decode_batch, encode_confirmation
 from gateway.model.config import Config
 from gateway.model.enrolment import Enrolment
 from gateway.model.reports import AppRemoved, AppReport, Phase, Rollout, ServiceReport
 from gateway.model.tags import Sample
+from gateway.operations.answers import Answers
 from gateway.outbox.outbox import Outbox
 from tests.site.broker import CLOUD, Broker
 from tests.site.mqtt_client import MqttClient
@@ -34,6 +35,22 @@ CONFIG = Config(uplink_window=2, uplink_resend_s=1.0)
 def report(app: str, restarts: int = 0) -> AppReport:
     service = ServiceReport("main", Phase.HEALTHY, "image", restarts=restarts)
     return AppReport(app, "cloud", 1, "1.0", "sha256:1", Rollout.DONE, (service,))
+
+
+class Echo:
+    """Answers every request with itself."""
+
+    def __init__(self) -> None:
+        self.answers = Answers()
+
+    async def operate(self, op: str, message: bytes) -> bytes | None:
+        return message
+
+    def confirmed(self, message: bytes) -> None:
+        raise Corrupted("cannot accept the confirm: nothing was answered")
+
+    def refused(self, op: str, message: bytes, failure: FieldgateError) -> bytes:
+        return message
 
 
 class World:
@@ -54,7 +71,7 @@ class World:
         for source, name in ((login.ca, "ca.crt"), (login.certificate, "gateway.crt"), (login.key, "gateway.key")):
             (identity / name).write_bytes(source.read_bytes())
         enrolment = Enrolment(GATEWAY, "1a2b", "127.0.0.1", broker.port, KEY, {})
-        ports = LinkPorts(self, self.succeed, self.outbox, self.news, lambda: self.apps, "0.1", "boot")
+        ports = LinkPorts(self, self.succeed, self.outbox, self.news, lambda: self.apps, Echo(), "0.1", "boot")
         self.link = CloudLink(enrolment, identity, CONFIG, ports)
 
     async def accept(self, authority: str, envelope: bytes) -> None:
@@ -204,6 +221,7 @@ def test_what_comes_down_is_taken_or_refused_and_nothing_bad_ends_the_session(wo
         for topic, payload in (
             ("ack", b"\xff\x00"), ("ack", b"{}"), ("ack", b"[" * 5000), ("desired/cloud", b"bad"),
             ("keys", b"chain"), ("desired/cloud", b"good"), ("desired/contractor", b"other"),
+            ("request/why", b"asked"), ("request/confirm", b"forged"),
         ):  # fmt: skip
             await asyncio.to_thread(publish, f"{BASE}/{topic}", payload)
             await asyncio.sleep(0.02)
@@ -215,6 +233,7 @@ def test_what_comes_down_is_taken_or_refused_and_nothing_bad_ends_the_session(wo
         assert refused["code"] == "conflict"
         assert "revision 2 is in force" in refused["text"]
         await until(lambda: world.last(f"{BASE}/status")["revisions"] == {"cloud": 2})
+        await until(lambda: world.cloud.received(f"{BASE}/response/why") == [b"asked"])
         assert world.link.status().attempts == 1
 
     story(world, tell)

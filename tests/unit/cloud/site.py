@@ -11,6 +11,7 @@ from cloud.authority import Authority, Enrolled, init
 from cloud.database import Database
 from cloud.desired import Deployments
 from cloud.ingest import Ingest
+from cloud.operation_store import OperationStore
 from cloud.samples import Samples
 from cloud.state import State
 from cloud.store import Store
@@ -56,8 +57,7 @@ def opened(directory: Path) -> Iterator[Site]:
         store, samples = Store(database), Samples(database)
         authority = Authority(state, store)
         enrolled = authority.enrol(GATEWAY, "127.0.0.1", 8883, again=bool(store.gateways()))
-        yield Site(
-            state, database, store, samples, authority, Deployments(store), Ingest(database, store, samples), enrolled
-        )
+        ingest = Ingest(database, store, samples, OperationStore(database))
+        yield Site(state, database, store, samples, authority, Deployments(store), ingest, enrolled)
     finally:
         database.close()

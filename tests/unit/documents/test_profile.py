@@ -55,6 +55,8 @@ BASE = 'name = "b"\narchitecture = "arm64"\n'
         (BASE + "engines = []", "engines"),
         (BASE + "engines = ['oci', 'qemu']", "engines[1]"),
         (BASE + "docker_socket = 'docker.sock'", "docker_socket"),
+        (BASE + "[authorities.a]\noperations = ['*']", "authorities.a.operations[0]"),
+        (BASE + "[authorities.a]\noperations = ['why', 'reboot']", "authorities.a.operations[1]"),
         (BASE + "[serial.A]\ndevice = '../x'", "serial.A.device"),
         (BASE + "[serial.A]\ndevice = 'a'\n[serial.B]\ndevice = 'a'", "serial.B.device"),
         (BASE + "[serial.A]\ndevice = 'a'\nparity = 'mark'", "serial.A.parity"),

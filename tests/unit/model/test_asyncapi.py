@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.model import batches, reports, tags
+from gateway.model import audit, batches, causes, operations, reports, tags
 from gateway.model.topics import DOWN, RETAINED, ROOT, UP, Channel
 
 DOCUMENT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "docs" / "asyncapi.yaml").read_text())
-DETAIL = {Channel.DESIRED: "/{authority}", Channel.REPORTED: "/{app}", Channel.DATA: "/{stream}"}
+DETAIL = {
+    Channel.DESIRED: "/{authority}", Channel.REPORTED: "/{app}", Channel.DATA: "/{stream}",
+    Channel.REQUEST: "/{op}", Channel.RESPONSE: "/{op}",
+}  # fmt: skip
 
 
 def test_the_channels_are_the_topics() -> None:
@@ -52,6 +55,12 @@ SCHEMAS = DOCUMENT["components"]["schemas"]
         (payload("report"), reports.AppReport, set()),
         (payload("progress"), reports.Progress, set()),
         (payload("batch"), batches.Batch, set()),
+        (payload("answer"), operations.Answer, {"mac"}),
+        (SCHEMAS["challenge"], operations.Challenge, set()),
+        (SCHEMAS["operation"], operations.Operation, set()),
+        (SCHEMAS["record"], audit.AuditEntry, set()),
+        (SCHEMAS["explanation"], causes.Explanation, set()),
+        (SCHEMAS["cause"], causes.Cause, set()),
         (SCHEMAS["service"], reports.ServiceReport, set()),
         (SCHEMAS["batchId"], batches.BatchId, set()),
         (SCHEMAS["window"], tags.Window, {"kind"}),
@@ -69,5 +78,7 @@ def test_the_members_are_the_fields(schema: dict[str, Any], kind: Any, extra: se
 def test_the_words_are_the_enums() -> None:
     assert payload("report")["properties"]["rollout"]["enum"] == list(reports.Rollout)
     assert payload("progress")["properties"]["kind"]["enum"] == list(reports.ProgressKind)
+    assert SCHEMAS["operation"]["properties"]["op"]["enum"] == list(operations.Op)
+    assert SCHEMAS["cause"]["properties"]["kind"]["enum"] == list(causes.CauseKind)
     assert SCHEMAS["service"]["properties"]["phase"]["enum"] == list(reports.Phase)
     assert SCHEMAS["sample"]["properties"]["quality"]["enum"] == list(tags.Quality)

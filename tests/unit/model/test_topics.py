@@ -10,7 +10,10 @@ from gateway.errors import InvalidInput
 from gateway.model import names, topics
 from gateway.model.topics import DOWN, RETAINED, UP, Channel, Topic, downlink_filters, parse, uplink_filters
 
-DETAIL = {Channel.DESIRED: names.AUTHORITY, Channel.REPORTED: names.APP, Channel.DATA: names.STREAM}
+DETAIL = {
+    Channel.DESIRED: names.AUTHORITY, Channel.REPORTED: names.APP, Channel.DATA: names.STREAM,
+    Channel.REQUEST: names.OPERATION, Channel.RESPONSE: names.OPERATION,
+}  # fmt: skip
 
 
 @st.composite
@@ -62,6 +65,7 @@ def test_a_gateway_subscribes_to_its_own_downlink_only() -> None:
         "fieldgate/v1/gw-1/desired/+",
         "fieldgate/v1/gw-1/ack",
         "fieldgate/v1/gw-1/keys",
+        "fieldgate/v1/gw-1/request/+",
     )
     with pytest.raises(InvalidInput):
         downlink_filters("+")

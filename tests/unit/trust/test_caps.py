@@ -10,9 +10,10 @@ from gateway.errors import NotPermitted, NotSupported
 from gateway.model.app import App, BindMount, Grant, Limits, Service
 from gateway.model.desired import Desired
 from gateway.model.network import Destination, Network, Ports, PublishedPort
+from gateway.model.operations import READING, Op, Operation
 from gateway.model.profile import AuthorityCaps
 from gateway.model.trust import Expected
-from gateway.trust.caps import check_caps
+from gateway.trust.caps import check_caps, check_operation
 
 NOTHING = AuthorityCaps()
 EVERYTHING = AuthorityCaps(("*",), ("*",), ("*",), ("*",), ("*",), True, ("*",), ("*",))
@@ -125,3 +126,19 @@ def test_both_at_once() -> None:
 
 def test_an_app_that_touches_nothing_needs_nothing() -> None:
     check(desired())
+
+
+@pytest.mark.parametrize("op", Op)
+def test_an_operation_must_be_listed_by_its_name(op: Op) -> None:
+    operation = Operation("gw", "inc", "contractor", "a" * 32, "b" * 32, "boot", op, "meter")
+    listed = dataclasses.replace(EXPECTED, caps=AuthorityCaps(operations=(op,)))
+    check_operation(operation, listed)
+    others = tuple(other for other in Op if other is not op)
+    for operations in ((), others, ("*",)):
+        with pytest.raises(NotPermitted, match=f"may not {op}") as caught:
+            check_operation(operation, dataclasses.replace(EXPECTED, caps=AuthorityCaps(operations=operations)))
+        assert f"'{op}' in authorities.contractor.operations" in caught.value.hint
+
+
+def test_by_default_nothing_is_changed_and_nothing_shown_that_an_app_has_written() -> None:
+    assert frozenset(NOTHING.operations) == READING

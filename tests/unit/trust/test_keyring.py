@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,15 @@ class Judge:
 
 def enrolment(incarnation: str = "inc-1") -> Enrolment:
     return Enrolment("gw-1", incarnation, "broker", 8883, "ab" * 32, to_wire(FIRST))
+
+
+def test_who_may_ask_for_something_and_has_keys_is_an_operator(paths: Paths) -> None:
+    ring = KeyRing(paths, enrolment(), PROFILE)
+    assert [entry.authority for entry in ring.operators()] == ["cloud"], "the others have no keys here"
+    (paths.identity / "local.pub").write_bytes(LOCAL.public_pem())
+    assert [entry.authority for entry in ring.operators()] == ["cloud", "local"]
+    silent = replace(PROFILE, authorities={"cloud": AuthorityCaps(operations=())})
+    assert KeyRing(paths, enrolment(), silent).operators() == []
 
 
 @pytest.fixture
