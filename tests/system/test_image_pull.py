@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -106,6 +106,39 @@ def test_a_link_that_stays_down_is_given_up(registry: Registry, layouts: dict[st
         with pytest.raises(Unavailable, match="cannot read from 127"):
             pull(puller(store, link.host), via(image, registry, link))
     assert not store.has(image)
+
+
+def test_a_pull_says_where_it_is_and_why_nothing_comes(
+    registry: Registry, layouts: dict[str, Path], tmp_path: Path
+) -> None:
+    image = registry.push(layouts["one"], "troubled")
+    store = open_store(tmp_path)
+
+    async def scenario(link: BadLink) -> list[tuple[int, int]]:
+        ours, pinned = puller(store, link.host, tries=100_000), via(image, registry, link)
+
+        async def until(condition: Callable[[], bool]) -> None:
+            async with asyncio.timeout(20):
+                while not condition():
+                    await asyncio.sleep(0.01)
+
+        pulling = asyncio.create_task(pulled(ours, pinned))
+        await until(lambda: link.moved > 1 << 20)
+        assert ours.trouble(pinned) == ""
+        link.refuse = True
+        link.cut()
+        await until(lambda: "cannot read" in ours.trouble(pinned))
+        link.refuse = False
+        await until(lambda: ours.trouble(pinned) == "")
+        link.bytes_per_second = 0
+        return [(step.layer, step.layers) for step in await pulling]
+
+    with BadLink(registry.port) as link:
+        link.bytes_per_second = 2 << 20
+        steps = asyncio.run(scenario(link))
+    assert steps[0] == (0, 0)
+    assert set(steps[1:-1]) == {(1, 2), (2, 2)}
+    assert steps[1:-1] == sorted(steps[1:-1])
 
 
 def test_cancelling_ends_at_once_and_keeps_what_came(

@@ -148,6 +148,12 @@ def test_exec_shell_stats_and_the_record_of_them(site: Site) -> None:
         assert shell.wait() == 5
     finally:
         shell.close()
+    # Who goes away has closed his shell, and what ran in it is gone.
+    shell = Shell([*site.gateway.command("shell"), "hello", "--", "/bin/busybox", "sh"])
+    shell.until("/ # ")
+    assert site.gateway.cli("stats", "hello")[0]["pids"] == 2
+    shell.close()
+    wait_until(lambda: site.gateway.cli("stats", "hello")[0]["pids"] == 1, "the shell gone")
     restarted = site.report()["services"][0]["container"]
     site.gateway.cli("restart", "hello")
     wait_until(lambda: site.runs("1") and site.report()["services"][0]["container"] != restarted, "a new container")
@@ -160,6 +166,7 @@ def test_exec_shell_stats_and_the_record_of_them(site: Site) -> None:
         ("exec", None, "cann"),
         ("exec", 0, "done"),
         ("shell", 5, "done"),
+        ("shell", None, "done"),
         ("restart", None, "done"),
     ]
     assert record[0]["arguments"] == "/bin/busybox sh -c 'echo $VERSION; exit 7'"
