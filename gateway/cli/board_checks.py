@@ -128,10 +128,17 @@ def runtime(board: Board) -> Check:
 
 
 def monitor(board: Board) -> Check:
-    if "oci" not in _engines(board):
+    if not {"oci", "lxc"} & set(_engines(board)):
         return Check("conmon", Verdict.OK, "not needed by the profile's engines")
     there = _which("conmon")
     return _judge("conmon", there is not None, _version("conmon") if there else "missing", "apt install conmon")
+
+
+def lxc(board: Board) -> Check:
+    if "lxc" not in _engines(board):
+        return Check("lxc", Verdict.OK, "not among the profile's engines")
+    there = _which("lxc-start") is not None and _which("lxc-attach") is not None
+    return _judge("lxc", there, _version("lxc-start") if there else "missing", "apt install lxc")
 
 
 def docker(board: Board) -> Check:
@@ -238,8 +245,8 @@ def broker(board: Board) -> Check:
 
 
 CHECKS: Final[tuple[Callable[[Board], Check], ...]] = (
-    user, kernel, architecture, overlay, namespaces, seccomp, control_groups, runtime, monitor, docker, memory, disk,
-    flash, run_directory, clock, serial_ports, gpio_chips, identity, broker,
+    user, kernel, architecture, overlay, namespaces, seccomp, control_groups, runtime, monitor, lxc, docker, memory,
+    disk, flash, run_directory, clock, serial_ports, gpio_chips, identity, broker,
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ SPEC = ContainerSpec("app", "main", 1, "sha256:1", IMAGE, command=("sleep", "100
 Scenario = Callable[[Engine, TerminalEngine], Awaitable[None]]
 
 
-@pytest.fixture(params=["crun", "runc"])
+@pytest.fixture(params=["crun", "runc", "lxc"])
 def run(request: pytest.FixtureRequest, image: BusyboxImage) -> Iterator[Callable[[Scenario], None]]:
     """Run a scenario beside one running container."""
     directory = Path(tempfile.mkdtemp(prefix="fg-", dir="/run"))
@@ -86,7 +86,7 @@ def test_closing_it_kills_what_runs_on_it(run: Callable[[Scenario], None]) -> No
 
 def test_a_program_that_is_not_there(run: Callable[[Scenario], None]) -> None:
     async def attempt(terminals: TerminalEngine) -> str:
-        # crun says it before there is a terminal, runc on it.
+        # crun says it before there is a terminal, runc and lxc on it.
         try:
             terminal = await terminals.open_terminal(SPEC.id, ["/no/such/program"], 24, 80)
         except ToolFailed as failure:

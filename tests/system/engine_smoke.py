@@ -1,4 +1,4 @@
-"""Runs the engine once through everything that depends on cgroups and writes what it saw; see test_cgroup_v2.py."""
+"""Runs each engine once through everything that depends on cgroups and writes what it saw; see test_cgroup_v2.py."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.engines.base import ContainerSpec, ContainerState, Engine
+from gateway.engines.lxc.engine import LxcEngine
 from gateway.engines.oci.engine import OciEngine
 from gateway.engines.oci.options import OciOptions
 from gateway.host import cgroup, mounts
@@ -20,7 +21,7 @@ from tests.conformance.rootfs import IMAGE, BusyboxImage
 RUN = Path("/run/fieldgate")
 MEMORY_BYTES = 32 << 20
 PIDS = 20
-SCRIPT = "trap 'exit 3' TERM; while :; do sleep 0.1; done"
+SCRIPT = "trap 'exit 3' TERM; sleep 1000 & wait"  # two processes at any moment
 SPEC = ContainerSpec(
     "app", "main", 1, "sha256:1", IMAGE, command=("/bin/busybox", "sh", "-c", SCRIPT),
     limits=Limits(memory_bytes=MEMORY_BYTES, pids=PIDS),
@@ -68,11 +69,17 @@ async def _oom(engine: Engine) -> list[Any]:
 
 
 async def main(target: Path) -> None:
-    engine = OciEngine(RUN / "engine", BusyboxImage(RUN / "image"), ["crun"], 64 << 10, OciOptions(favordynmods=True))
-    try:
-        seen = await smoke(engine)
-    except Exception:
-        seen = {"failed": traceback.format_exc()}
+    image = BusyboxImage(RUN / "image")
+    engines: dict[str, Engine] = {
+        "crun": OciEngine(RUN / "engine", image, ["crun"], 64 << 10, OciOptions(favordynmods=True)),
+        "lxc": LxcEngine(RUN / "lxc", image, 64 << 10),
+    }
+    seen: dict[str, Any] = {}
+    for name, engine in engines.items():
+        try:
+            seen[name] = await smoke(engine)
+        except Exception:
+            seen[name] = {"failed": traceback.format_exc()}
     target.write_text(json.dumps(seen))
 
 

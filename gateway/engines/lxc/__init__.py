@@ -2,6 +2,6 @@
 
 `engine.py` assembles the rooms: `config.py` and `seccomp.py` decide what lxc is told (pure), `mountpoints.py` makes
 room for mounts in the root file system, `bundle.py` writes all that for one container, `tools.py` speaks with
-`lxc-start` and `lxc-attach`, `report.py` reads what they say (pure). conmon keeps the output and waits, as for the OCI
-engine; records, news and logs are those of `gateway/engines/`.
+`lxc-start` and `report.py` reads what it says (pure), `attach.py` runs programs inside. conmon keeps the output and
+waits, as for the OCI engine; records, news and logs are those of `gateway/engines/`.
 """

@@ -27,9 +27,10 @@ from gateway.engines.base import (
     LogLine,
     NetworkPort,
     RootfsSource,
+    Terminal,
 )
 from gateway.engines.exits import Exits
-from gateway.engines.lxc import bundle, tools
+from gateway.engines.lxc import attach, bundle, tools
 from gateway.engines.records import Record, Records
 from gateway.errors import Conflict, Corrupted, FieldgateError, NotFound, NotSupported, Unavailable
 from gateway.host import cgroup, cgroup_usage, mounts, pids
@@ -193,7 +194,14 @@ class LxcEngine:
     async def exec(self, container: str, argv: Sequence[str], timeout_s: float) -> ExecResult:
         self._record(container)
         process = self._records.process_description(container)
-        return await tools.execute(self.directory(container), process, argv, timeout_s)
+        return await attach.execute(self.directory(container), process, argv, timeout_s)
+
+    async def open_terminal(
+        self, container: str, argv: Sequence[str], rows: int, columns: int, term: str = "xterm"
+    ) -> Terminal:
+        self._record(container)
+        process = self._records.process_description(container)
+        return await attach.open_terminal(self.directory(container), process, argv, rows, columns, term)
 
     async def stats(self, container: str) -> ContainerStats:
         self._record(container)

@@ -1,4 +1,4 @@
-"""Speaks with `lxc-start`, `lxc-attach` and the hook in which a created container waits."""
+"""Speaks with `lxc-start` and with the hook in which a created container waits."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ import contextlib
 import errno
 import os
 import signal
-import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from gateway.engines.base import ExecResult
 from gateway.engines.lxc import report
 from gateway.errors import InvalidInput, TimedOut, ToolFailed, Unavailable
 from gateway.host import pids
 from gateway.host.pids import ProcessId
-from gateway.host.process import run_tool
 
 START_TIMEOUT_S: Final = 30.0
 EXEC_SLACK_S: Final = 20.0
@@ -139,48 +135,6 @@ def send(process: ProcessId, number: int) -> None:
                 signal.pidfd_send_signal(descriptor, number)
         finally:
             os.close(descriptor)
-
-
-async def execute(directory: Path, process: Mapping[str, Any], argv: Sequence[str], timeout_s: float) -> ExecResult:
-    """Run `argv` inside as the main process is run (`process`, its form is that of the OCI runtime specification).
-
-    On TimedOut it is killed there, too. `lxc-attach` knows neither a directory to start in nor further groups: the
-    directory is entered by the image's own shell when it has one.
-    """
-    command = tuple(argv)
-    if process["cwd"] != "/" and process["shell"]:
-        command = ("/bin/sh", "-c", 'cd "$0" && exec "$@"', process["cwd"], *command)
-    user = process["user"]
-    attach = (
-        "lxc-attach", "-n", directory.name, "-P", str(directory.parent), "-f", str(directory / "attach.conf"),
-        "-q", "-o", "none", "--clear-env", "-u", str(user["uid"]), "-g", str(user["gid"]), "--", *command,
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="exec-", dir=directory) as scratch:
-        pidfile = Path(scratch) / "pid"
-        call = run_tool(
-            ("sh", "-c", 'echo $$ >"$0" && cd / && exec "$@" 2>&1', str(pidfile), *attach),
-            timeout_s=timeout_s + EXEC_SLACK_S,
-            check=False,
-            max_output_bytes=MAX_EXEC_OUTPUT_BYTES,
-        )
-        running = asyncio.create_task(call)
-        try:
-            await asyncio.wait({running}, timeout=timeout_s)
-        finally:
-            if cut := not running.done():
-                _kill_children(pidfile)
-        done = await running  # what it runs inside was killed: it ends by itself
-    if cut:
-        raise TimedOut(f"cannot finish {argv[0]} in {directory.name}: no end after {timeout_s:g} s")
-    return ExecResult(done.exit_code, done.stdout)
-
-
-def _kill_children(pidfile: Path) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        pid = int(pidfile.read_text())
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(child), signal.SIGKILL)
 
 
 def forget_lock(directory: Path) -> None:

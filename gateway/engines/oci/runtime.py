@@ -122,7 +122,7 @@ class Runtime:
             argv = (*self._prefix, self.path, "--root", str(self.root), "exec", *options, container)
             if consoles:
                 return await open_console(argv, scratch / "console", scratch)
-            return await open_relay(argv, rows, columns, scratch)
+            return await open_relay(argv, rows, columns, scratch, PtyTerminal)
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
             raise

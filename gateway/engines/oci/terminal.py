@@ -18,7 +18,7 @@ import struct
 import termios
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from gateway.errors import TimedOut, ToolFailed, Unavailable
 
@@ -72,8 +72,7 @@ class PtyTerminal:
     async def close(self) -> None:
         """Killed, if it still runs."""
         if self._runner.returncode is None:
-            with contextlib.suppress(OSError, ValueError):
-                os.kill(int((self._scratch / "pid").read_text()), signal.SIGKILL)
+            self._kill(self._runner.pid)
             try:
                 async with asyncio.timeout(END_WAIT_S):
                     await self._runner.wait()
@@ -83,6 +82,11 @@ class PtyTerminal:
                 await self._runner.wait()
         os.close(self._master)
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _kill(self, runner: int) -> None:
+        """Kill what runs inside; `runner` is the pid of its runner out here."""
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(int((self._scratch / "pid").read_text()), signal.SIGKILL)
 
     async def _ready(self, *, writing: bool) -> None:
         loop, ready = asyncio.get_running_loop(), asyncio.Event()
@@ -94,7 +98,10 @@ class PtyTerminal:
             remove(self._master)
 
 
-async def open_relay(argv: Sequence[str], rows: int, columns: int, scratch: Path) -> PtyTerminal:
+T = TypeVar("T", bound=PtyTerminal)
+
+
+async def open_relay(argv: Sequence[str], rows: int, columns: int, scratch: Path, kind: type[T]) -> T:
     """Run `argv` on a new pty. `scratch` goes with it; `pid` in it is to say whom to kill. Unavailable."""
     master, slave = os.openpty()
     try:
@@ -107,7 +114,7 @@ async def open_relay(argv: Sequence[str], rows: int, columns: int, scratch: Path
         raise Unavailable(f"cannot run {argv[0]}: {failure.strerror}") from failure
     finally:
         os.close(slave)
-    return PtyTerminal(master, runner, scratch)
+    return kind(master, runner, scratch)
 
 
 async def open_console(argv: Sequence[str], console: Path, scratch: Path) -> PtyTerminal:

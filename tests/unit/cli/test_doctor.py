@@ -62,6 +62,15 @@ def test_what_the_engines_of_the_profile_need(tmp_path: Path) -> None:
         thread.join()
 
 
+def test_what_engine_lxc_needs(tmp_path: Path) -> None:
+    (tmp_path / "board.toml").write_text(f"engines = ['lxc']\n{PROFILE}")
+    checks = {check.name: check for check in examine(tmp_path / "board.toml", Paths(tmp_path / "s", tmp_path / "r"))}
+    assert checks["lxc"].verdict is Verdict.OK
+    assert checks["lxc"].seen[0].isdigit()
+    assert checks["conmon"].seen.startswith("conmon")
+    assert checks["OCI runtime"].seen == "not needed by the profile's engines"
+
+
 def test_a_profile_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "board.toml").write_text("nme = 1")
     arguments = ["doctor", "--profile", str(tmp_path / "board.toml"), "--state", str(tmp_path), "--run", str(tmp_path)]
