@@ -86,15 +86,14 @@ class Runtime:
         with tempfile.TemporaryDirectory(prefix="exec-", dir=self.root.parent) as scratch:
             pidfile, description = Path(scratch) / "pid", Path(scratch) / "process.json"
             description.write_text(json.dumps(process))
-            # A shell joins both outputs: with crun in the order in which they were written.
-            merged = ("sh", "-c", 'exec "$@" 2>&1', "exec", *self._prefix)
             options = ("--pid-file", str(pidfile), "--process", str(description))
             command = (self.path, "--root", str(self.root), "exec", *options, container)
             call = run_tool(
-                (*merged, *command),
+                (*self._prefix, *command),
                 timeout_s=timeout_s + CALL_TIMEOUT_S,
                 check=False,
                 max_output_bytes=MAX_EXEC_OUTPUT_BYTES,
+                merged=True,  # with crun in the order in which both were written
             )
             running = asyncio.create_task(call)
             try:
