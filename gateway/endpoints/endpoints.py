@@ -89,7 +89,7 @@ class Endpoints:
             self._records.mkdir(mode=0o700, parents=True, exist_ok=True)
             directory.mkdir(mode=0o755, exist_ok=True)
             listening = _listen(directory)
-            StateFile(self._records / spec.container, _SCHEMA).write(to_wire(spec))
+            StateFile(self._records / spec.container, _SCHEMA).write(to_wire(spec), durable=False)
         except OSError as failure:
             raise Unavailable(f"cannot bind the endpoint of {spec.container}: {failure}") from failure
         endpoint = Endpoint(spec, listening, asyncio.Event())

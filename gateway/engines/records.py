@@ -52,6 +52,10 @@ class Records:
     def __init__(self, root: Path) -> None:
         self._containers = root / "containers"
         self.exits = root / "exits"
+        # What never changes again is read once: every round of the reconciler asks for all of it.
+        self._known: dict[str, Record] = {}
+        self._processes: dict[str, ProcessId] = {}
+        self._started: dict[str, int] = {}
 
     def prepare(self) -> None:
         for directory in (self._containers, self.exits):
@@ -89,12 +93,15 @@ class Records:
         A complete container whose record cannot be read (a newer agent wrote it) is known by its id. Its digest matches
         nothing that is wanted, so it is replaced; if it were not seen at all, a second one would run beside it.
         """
+        if container in self._known:
+            return self._known[container]
         try:
             document = self._json(container, "record.json")
             schema = document.pop("schema", None)
             if schema != SCHEMA:
                 raise Corrupted(f"cannot read the record of {container}: schema {schema} is not {SCHEMA}")
-            return Record(**document)
+            record = self._known[container] = Record(**document)
+            return record
         except (Corrupted, TypeError) as failure:
             if self.process(container) is None:
                 raise Corrupted(str(failure)) from failure
@@ -105,13 +112,16 @@ class Records:
         process = identify(pid)
         body = canonical({"pid": process.pid, "start_ticks": process.start_ticks})
         (self.directory(container) / "process.json").write_bytes(body)
+        self._processes[container] = process
 
     def process(self, container: str) -> ProcessId | None:
         """The main process, alive or not; None when the container was never completely created."""
-        try:
-            return ProcessId(**self._json(container, "process.json"))
-        except (Corrupted, TypeError):
-            return None
+        if container not in self._processes:
+            try:
+                self._processes[container] = ProcessId(**self._json(container, "process.json"))
+            except (Corrupted, TypeError):
+                return None
+        return self._processes[container]
 
     def process_description(self, container: str) -> dict[str, Any]:
         """How its main process was to be run: `process` of config.json. Corrupted."""
@@ -128,14 +138,17 @@ class Records:
             return 0
 
     def set_started(self, container: str) -> None:
-        (self.directory(container) / "started").write_text(str(time.time_ns()))
+        self._started[container] = time.time_ns()
+        (self.directory(container) / "started").write_text(str(self._started[container]))
 
     def started_ns(self, container: str) -> int:
         """0 when it was not started."""
-        try:
-            return int((self.directory(container) / "started").read_text())
-        except (OSError, ValueError):
-            return 0
+        if container not in self._started:
+            try:
+                self._started[container] = int((self.directory(container) / "started").read_text())
+            except (OSError, ValueError):
+                return 0
+        return self._started[container]
 
     def exit(self, container: str) -> tuple[int, int] | None:
         """(exit code, time in ns) once conmon has written it."""
@@ -147,6 +160,8 @@ class Records:
 
     def remove(self, container: str) -> None:
         """Forget it. Its root file system must be unmounted already."""
+        for known in (self._known, self._processes, self._started):
+            known.pop(container, None)
         shutil.rmtree(self.directory(container), ignore_errors=True)
         (self.exits / container).unlink(missing_ok=True)
 

@@ -35,6 +35,14 @@ def write_durable(path: Path, data: bytes, mode: int = 0o600) -> None:
     fsync_directory(path.parent)
 
 
+def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace `path` by `data`: a reader sees the old or the new content. For tmpfs: no power cut is thought of."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.touch(mode)
+    temporary.write_bytes(data)
+    temporary.rename(path)
+
+
 def remove_durable(path: Path) -> None:
     """Remove `path` if it is there, and make that durable."""
     with contextlib.suppress(FileNotFoundError):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.errors import Corrupted, NotSupported
-from gateway.host.files import read_limited, remove_durable, write_durable
+from gateway.host.files import read_limited, remove_durable, write_durable, write_whole
 from gateway.model.wire import canonical
 
 MAX_BYTES = 8 << 20
@@ -53,9 +53,13 @@ class StateFile:
             schema += 1
         return content
 
-    def write(self, content: Any) -> None:
-        """Replace the content durably. Blocks for an fsync: call it from a thread where the event loop matters."""
-        write_durable(self.path, canonical({"schema": self.schema, "content": content}))
+    def write(self, content: Any, *, durable: bool = True) -> None:
+        """Replace the content durably. Blocks for an fsync: call it from a thread where the event loop matters.
+
+        `durable` is False for what lies on tmpfs and is gone with the power anyway.
+        """
+        write = write_durable if durable else write_whole
+        write(self.path, canonical({"schema": self.schema, "content": content}))
 
     def remove(self) -> None:
         remove_durable(self.path)
