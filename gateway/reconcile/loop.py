@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -87,22 +88,34 @@ class Reconciler:
         self.grants: NewsQueue[Mapping[str, Grant]] = NewsQueue(4)
         self._granted: dict[str, Grant] | None = None
         self._wake = asyncio.Event()
+        self._due: set[str] | None = None
+        """APPs to be looked at in the next round; None: all."""
+        self._wake_at: dict[str, float] = {}
+        """When to look at an APP again, whatever happens."""
+        self._looked_at_all = 0.0
         self._steps: dict[str, asyncio.Task[None]] = {}
         self._doing: dict[str, Step] = {}
         self._views: dict[str, AppView] = {}
         self._engine_error = ("", 0)
-        self._health = HealthWatch(engine, self._wake.set)
+        self._health = HealthWatch(engine, self.wake)
         self._wanted = Wanted(desired, records, permitted)
         self._leaving = Leaving(engine, executor, self._wanted)
         self._observer = Observer(self._wanted, records, images, self._health, away)
         self._bookkeeping = Bookkeeping(self._wanted, records, images)
         self._reports: dict[str, AppReport] = {}
-        self.orders = Orders(self._wanted, records, self._wake.set)
+        self.orders = Orders(self._wanted, records, self.wake)
 
     # What the doors ask for
 
     def wake(self) -> None:
-        """Look again now: the desired state has changed."""
+        """Look at all APPs again now: the desired state has changed."""
+        self._due = None
+        self._wake.set()
+
+    def _look_at(self, app: str) -> None:
+        """Look at this one again now."""
+        if self._due is not None:
+            self._due.add(app)
         self._wake.set()
 
     def reports(self) -> list[AppReport]:
@@ -118,7 +131,7 @@ class Reconciler:
         self._records.require_writable(app)
         await asyncio.to_thread(self._records.change, app, lambda record: replace(record, stopped=stopped))
         log.info("operator %s app=%s", "stopped" if stopped else "started", app)
-        self._wake.set()
+        self._look_at(app)
         return version
 
     def restart(self, app: str) -> str:
@@ -129,7 +142,7 @@ class Reconciler:
         report = self._reports.get(app)
         memory = self._observer.memory(app)
         memory.restart_requested.update(s.container for s in (report.services if report else ()) if s.container)
-        self._wake.set()
+        self._look_at(app)
         return version
 
     def _version(self, app: str) -> str:
@@ -192,6 +205,7 @@ class Reconciler:
                     self._engine_error = ("", 0)
                 except FieldgateError as failure:
                     log.warning("cannot observe containers cause=%s", failure)
+                    self._due = None
                     self._engine_error = (failure.message, self._engine_error[1] or time.time_ns())
                     pause_s = AFTER_ENGINE_FAILURE_S
                 try:
@@ -208,11 +222,12 @@ class Reconciler:
             await self._health.close()
 
     async def _watch_exits(self) -> None:
-        async for _ in self._engine.exits():
-            self._wake.set()
+        async for news in self._engine.exits():
+            self._look_at(news.id.partition(".")[0])
 
     async def _round(self) -> float:
-        """Observe all, begin the steps that are due; seconds until the next round at the latest."""
+        """Observe all, plan for the APPs that are due; seconds until the next round at the latest."""
+        due, self._due = self._due, set()
         statuses: dict[str, list[ContainerStatus]] = defaultdict(list)
         # A step may end while the engines are asked: what they answer may be older.
         busy_before, leaving_before = set(self._steps), set(self._leaving.containers)
@@ -221,10 +236,15 @@ class Reconciler:
         for status in everything:
             statuses[status.app].append(status)
         now = time.monotonic()
-        wake_at = now + LOOK_AGAIN_S
+        if due is None or now >= self._looked_at_all + LOOK_AGAIN_S or any(v.hosts for v in self._views.values()):
+            due, self._looked_at_all = None, now  # whoever lives in another APP's container depends on that one
         views = []
-        for app in sorted({*statuses, *self._records.names(), *self._wanted.names()}):
+        names = sorted({*statuses, *self._records.names(), *self._wanted.names()})
+        self._wake_at = {app: at for app, at in self._wake_at.items() if app in names}
+        for app in names:
             if app in self._steps or app in busy_before:
+                continue
+            if due is not None and app not in due and now < self._wake_at.get(app, now):
                 continue
             view = self._observer.view(app, statuses[app], now)
             if view is None:
@@ -233,17 +253,16 @@ class Reconciler:
             self._views[app] = view
             planned = plan(view, now)
             self._report(view, now)
+            self._wake_at[app] = math.inf if planned.wake_at is None else planned.wake_at
             if planned.step is not None:
                 self._begin(view, planned.step)
-            elif planned.wake_at is not None:
-                wake_at = min(wake_at, planned.wake_at)
             if view.blind:
-                wake_at = min(wake_at, now + AFTER_ENGINE_FAILURE_S)
+                self._wake_at[app] = min(self._wake_at[app], now + AFTER_ENGINE_FAILURE_S)
         planned_now = {view.name for view in views}
         busy = {s.container for name, r in self._reports.items() if name not in planned_now for s in r.services}
         self._observer.watch_health(views, busy)
         self._tell_grants()
-        return max(0.0, wake_at - now)
+        return max(0.0, min([self._looked_at_all + LOOK_AGAIN_S, *self._wake_at.values()]) - now)
 
     def _begin(self, view: AppView, step: Step) -> None:
         task = asyncio.create_task(self._do(view, step), name=f"{view.name} {type(step).__name__.lower()}")
@@ -253,7 +272,7 @@ class Reconciler:
         def done(finished: asyncio.Task[None]) -> None:
             self._steps.pop(view.name, None)
             self._doing.pop(view.name, None)
-            self._wake.set()
+            self._look_at(view.name)
             if not finished.cancelled() and (failure := finished.exception()) is not None:
                 log.error("step failed unexpectedly app=%s", view.name, exc_info=failure)
 

@@ -64,6 +64,8 @@ class Observer:
             if s.digest in digests and s.id not in memory.restart_requested and not self._host_gone(s)
         )
         memory.observe(statuses, current, now)
+        if record.stopped:
+            memory.history.clear()  # what the operator ends is no failure: a start begins at once
         containers = tuple(self._container(status, memory) for status in statuses)
         wanted, pin = self._wanted.app(app), self._wanted.pin(app)
         held = wanted is not None and pin is not None and pin.version.digest != wanted.digest

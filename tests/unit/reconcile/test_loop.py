@@ -226,6 +226,19 @@ def test_a_damaged_desired_state_stops_nothing(site: Site) -> None:
     asyncio.run(scenario())
 
 
+def test_stopped_and_started_again_and_again_it_starts_at_once(site: Site) -> None:
+    async def scenario() -> None:
+        site.desire(app("one"))
+        async with site.agent() as agent:
+            for _ in range(4):
+                await until(lambda: len(site.machine.running()) == 1, 1.0)
+                await agent.set_stopped("app", True)
+                await until(lambda: not site.machine.statuses)
+                await agent.set_stopped("app", False)
+
+    asyncio.run(scenario())
+
+
 def test_the_operators_stop_survives_the_agent(site: Site) -> None:
     async def scenario() -> None:
         site.desire(app("one"))
@@ -262,6 +275,20 @@ def test_services_start_in_order_of_dependency(site: Site) -> None:
         async with site.agent() as agent:
             await until(lambda: (r := report(agent)) is not None and r.rollout is Rollout.DONE)
         assert [line for line in site.machine.history if "start" in line] == ["start app.base.1", "start app.top.2"]
+
+    asyncio.run(scenario())
+
+
+def test_an_app_that_waits_is_looked_at_when_its_time_has_come(site: Site) -> None:
+    async def scenario() -> None:
+        site.desire(app("one", "quiet"), app("one", "restless", healthcheck=None))
+        async with site.agent() as agent:
+            await until(lambda: len(site.machine.running()) == 2)
+            for generation in (1, 2):
+                site.machine.crash(f"restless.main.{generation}")
+                await until(lambda: f"restless.main.{generation + 1}" in site.machine.running(), 3.0)  # noqa: B023
+            assert report(agent, "quiet") is not None
+        assert "start quiet.main.2" not in site.machine.history
 
     asyncio.run(scenario())
 
