@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ class Figure:
         }  # fmt: skip
 
 
-def interleaved(ours: Callable[[int], float], peer: Callable[[int], float], n: int) -> tuple[float, float]:
-    """Medians of `n` rounds each, in turns; round 0 only warms up and is not counted."""
-    pairs = [(ours(index), peer(index)) for index in range(n + 1)][1:]
-    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
+def in_turns(measured: Sequence[Callable[[int], float]], n: int) -> list[float]:
+    """The median of each, of `n` rounds in turns; round 0 only warms up and is not counted."""
+    rounds = [[once(index) for once in measured] for index in range(n + 1)][1:]
+    return [statistics.median(column) for column in zip(*rounds, strict=True)]

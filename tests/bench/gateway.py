@@ -47,29 +47,57 @@ class BenchGateway:
         self.registry.start()
         self._image = push_busybox(self.registry, self.directory)
 
-    def deploy(self, name: str) -> float:
+    def deploy(self, name: str, *, standby: bool = False) -> float:
         """Deploy an APP and wait until it runs: when it was seen to."""
-        service: dict[str, Any] = {
-            "image": self._image,
-            "command": ["sh", "-c", SCRIPT],
-            "restart": "always",
-            "stop_grace_period": "1s",
-            "volumes": [f"{self.pipe.directory}:/signal"],
-            "deploy": {"resources": {"limits": {"memory": "32M", "pids": 16}}},
-        }
         file = self.directory / "compose.json"
-        file.write_text(json.dumps({"name": name, "services": {"main": service}}))
+        file.write_text(json.dumps(self._manifest(name, standby)))
         self.gateway.cli("deploy", str(file))
         seen = self.pipe.wait(30)
         wait_until(lambda: self.pid(name) > 0, f"{name} in the reports", 10)
         return seen
 
+    def deploy_all(self, names: list[str]) -> None:
+        """All of them by one desired state; returns when all run."""
+        from gateway.documents.desired import encode_desired, sign_desired
+        from gateway.documents.envelope import PrivateKey
+
+        self.deploy("first")  # which also makes the local key
+        self.remove("first")
+        status = self.agent.call("GET", "/v1/status")
+        documents = {name: self._manifest(name) for name in names}
+        revision = status["revisions"]["local"] + 1
+        payload = encode_desired(status["gateway"], status["incarnation"], "local", revision, documents)
+        key = PrivateKey.from_pem((self.gateway.paths.identity / "local.key").read_bytes())
+        self.agent.call("PUT", "/v1/desired/local", sign_desired(payload, [key]))
+        self.pipe.wait_for(len(names))
+        wait_until(lambda: all(self.pids().get(name) for name in names), "all in the reports", 20)
+
+    def _manifest(self, name: str, standby: bool = False) -> dict[str, Any]:
+        service: dict[str, Any] = {
+            "image": self._image,
+            "command": ["sh", "-c", SCRIPT],
+            "restart": "always",
+            "stop_grace_period": "1s",
+            "network_mode": "none",
+            "volumes": [f"{self.pipe.directory}:/signal"],
+            "deploy": {"resources": {"limits": {"memory": "32M", "pids": 16}}},
+            "x-esdk": {"standby": standby},
+        }
+        return {"name": name, "services": {"main": service}}
+
+    def pids(self) -> dict[str, int]:
+        """APP -> its process, 0 while there is none."""
+        return {r["app"]: int(r["services"][0].get("pid", 0)) for r in self.agent.call("GET", "/v1/apps")}
+
     def pid(self, name: str) -> int:
-        """Of the APP's process; 0 while there is none."""
+        return self.pids().get(name, 0)
+
+    def report(self, name: str) -> dict[str, Any]:
+        """Of the APP's service; empty while there is none."""
         for report in self.agent.call("GET", "/v1/apps"):
             if report["app"] == name:
-                return int(report["services"][0].get("pid", 0))
-        return 0
+                return dict(report["services"][0])
+        return {}
 
     def remove(self, name: str) -> None:
         self.gateway.cli("deploy", "--remove", name)

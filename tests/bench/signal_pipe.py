@@ -10,6 +10,7 @@ from pathlib import Path
 from gateway.errors import TimedOut
 
 SCRIPT = "echo x > /signal/pipe; exec /bin/busybox sleep 1000"
+SAID = b"x\n"
 
 
 class SignalPipe:
@@ -27,6 +28,18 @@ class SignalPipe:
             raise TimedOut(f"cannot see the container's process run: not after {timeout_s:g} s")
         now = time.perf_counter()
         os.read(self._descriptor, 4096)
+        return now
+
+    def wait_for(self, processes: int, timeout_s: float = 60.0) -> float:
+        """As `wait`, for so many processes: each writes two bytes."""
+        expected, now = processes * len(SAID), 0.0
+        while expected > 0:
+            if not select.select([self._descriptor], [], [], timeout_s)[0]:
+                raise TimedOut(
+                    f"cannot see all processes run: {expected // len(SAID)} are missing after {timeout_s:g} s"
+                )
+            now = time.perf_counter()
+            expected -= len(os.read(self._descriptor, expected))
         return now
 
     def close(self) -> None:

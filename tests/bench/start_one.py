@@ -1,64 +1,50 @@
-"""start_one: create and start one container (image unpacked, no network) until its process runs; against dockerd."""
+"""start_one: create and start one container (image unpacked) until its process runs; against Docker and podman.
+
+Equal function: overlay, limits, seccomp, one bind mount.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-import tempfile
 import time
-from pathlib import Path
 
-from gateway.engines.base import ContainerSpec, Mount
-from gateway.engines.oci.engine import OciEngine
-from gateway.model.app import Limits
-from tests.bench.docker import Docker
-from tests.bench.figure import Figure, interleaved
-from tests.bench.signal_pipe import SCRIPT, SignalPipe
-from tests.conformance.rootfs import IMAGE, BusyboxImage
+from tests.bench.engine import BenchEngine
+from tests.bench.figure import Figure, in_turns
+from tests.bench.peers import Peer, docker, podman
+from tests.bench.signal_pipe import SignalPipe
 
 
-def measure(quick: bool) -> Figure:
+def measure(quick: bool) -> list[Figure]:
     n = 3 if quick else 15
-    directory = Path(tempfile.mkdtemp(prefix="fg-", dir="/run"))
-    (directory / "signal").mkdir()
-    pipe = SignalPipe(directory / "signal")
-    engine = OciEngine(directory / "engine", BusyboxImage(directory / "image"), ["crun", "runc"], 64 << 10)
-    try:
-        with Docker() as docker, asyncio.Runner() as runner:
-            runner.run(engine.prepare())
-            try:
-                us, peer = interleaved(
-                    lambda index: _ours(runner, engine, pipe, index), lambda _: _docker(docker, pipe), n
-                )
-            finally:
-                runner.run(engine.teardown())
-    finally:
-        pipe.close()
-        shutil.rmtree(directory)
-    return Figure("start_one", us, "ms", n, peer, "Docker Engine, HTTP API")
+    with BenchEngine() as ours, docker() as one, podman() as other:
+        us, docker_ms, podman_ms = in_turns(
+            [
+                lambda index: start(ours, index),
+                lambda _: start_peer(one, ours.pipe),
+                lambda _: start_peer(other, ours.pipe),
+            ],
+            n,
+        )
+    return [
+        Figure("start_one", us, "ms", n, docker_ms, one.name),
+        Figure("start_one_podman", us, "ms", n, podman_ms, other.name),
+    ]
 
 
-def _ours(runner: asyncio.Runner, engine: OciEngine, pipe: SignalPipe, index: int) -> float:
-    spec = ContainerSpec(
-        "bench", "main", index + 1, "sha256:1", IMAGE, command=("/bin/busybox", "sh", "-c", SCRIPT),
-        limits=Limits(memory_bytes=32 << 20, pids=16), mounts=(Mount(pipe.directory, "/signal"),),
-    )  # fmt: skip
-
-    async def launch() -> None:
-        await engine.create(spec)
-        await engine.start(spec.id)
-
+def start(bench: BenchEngine, index: int) -> float:
+    """Milliseconds."""
+    spec = bench.spec("main", index + 1)
     began = time.perf_counter()
-    runner.run(launch())
-    seconds = pipe.wait() - began
-    runner.run(engine.remove(spec.id))
+    bench.runner.run(bench.launch(spec))
+    seconds = bench.pipe.wait() - began
+    bench.runner.run(bench.engine.remove(spec.id))
     return seconds * 1000
 
 
-def _docker(docker: Docker, pipe: SignalPipe) -> float:
+def start_peer(peer: Peer, pipe: SignalPipe) -> float:
+    """Milliseconds."""
     began = time.perf_counter()
-    container = docker.create(SCRIPT, pipe.directory)
-    docker.start(container)
+    container = peer.create(pipe.directory)
+    peer.start(container)
     seconds = pipe.wait() - began
-    docker.remove(container)
+    peer.remove(container)
     return seconds * 1000
