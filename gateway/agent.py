@@ -22,7 +22,7 @@ from gateway import __version__
 from gateway.admin_api.server import AdminServer
 from gateway.cloud_link import CloudLink, LinkPorts
 from gateway.endpoints import Endpoints
-from gateway.engines.base import Engine
+from gateway.engines.base import Engine, NetworkPort
 from gateway.engines.router import EngineRouter
 from gateway.errors import Conflict, NotFound, NotSupported
 from gateway.esdk_server.ports import Ports
@@ -42,6 +42,8 @@ from gateway.model.config import Config
 from gateway.model.desired import Desired
 from gateway.model.enrolment import Enrolment
 from gateway.model.profile import Profile
+from gateway.network.network import Network
+from gateway.network.uplinks import Uplinks
 from gateway.operations import Operations, Rooms
 from gateway.operations.audit import Audit
 from gateway.operations.remote import Remote
@@ -82,6 +84,7 @@ class ControlLine:
     """Cloud or CLI -> kernel, and the report back."""
 
     engine: Engine
+    network: Network
     endpoints: Endpoints
     keys: KeyRing
     acceptance: Acceptance
@@ -122,17 +125,21 @@ async def _main(profile: Path, config: Path | None, paths: Paths) -> int:
     control = await build_control_line(site)
     data = await build_data_line(site, control)
     stop = asyncio.Event()
+    uplinks = Uplinks(site.profile.uplinks)
     audit = Audit(paths.audit)
     audit.load()
     rooms = Rooms(
         control.acceptance, control.reconciler, control.engine,
         data.table, data.outbox, data.pipeline, data.lines, data.buses, audit, lambda: asdict(link.status()),
+        uplinks.links, uplinks.status,
     )  # fmt: skip
     operations = Operations(site.enrolment, site.profile.name, rooms, stop)
     challenges = Challenges(boot_id(), lambda: secrets.token_hex(16))
     remote = Remote(site.enrolment, site.border, control.keys, operations, challenges)
     link = build_cloud_link(site, control, data, remote)
-    parts: list[Part] = [*data.parts, control.reconciler, link, AdminServer(paths.admin_socket, operations)]
+    parts: list[Part] = [
+        *data.parts, control.network, uplinks, control.reconciler, link, AdminServer(paths.admin_socket, operations),
+    ]  # fmt: skip
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     gc.freeze()  # what was built lives as long as the agent: no collection need look at it again
@@ -142,6 +149,7 @@ async def _main(profile: Path, config: Path | None, paths: Paths) -> int:
     data.lines.close(operations.tear_down)
     await data.outbox.close()
     await (control.engine.teardown() if operations.tear_down else control.engine.close())
+    await (control.network.teardown() if operations.tear_down else control.network.close())
     control.endpoints.close()
     log.info("agent stopped apps=%s", "down" if operations.tear_down else "go on")
     return 0
@@ -156,9 +164,11 @@ def tear_down(profile: Path, paths: Paths) -> None:
 
 async def _tear_down(profile: Path, paths: Paths) -> None:
     site = await read_site(profile, None, paths)
-    engine = build_engines(site, ImageStore(paths.images))
+    network = build_network(site)
+    engine = build_engines(site, ImageStore(paths.images), network)
     await engine.prepare()
     await engine.teardown()
+    await network.teardown()
     lines = Lines(site.profile.gpio, paths.run)
     lines.open()
     lines.close(tear_down=True)
@@ -181,7 +191,8 @@ async def build_control_line(site: Site) -> ControlLine:
     store = ImageStore(paths.images, forms)
     await asyncio.to_thread(store.open)
     puller = Puller(store, profile.architecture, profile.plain_http_registries, profile.reserved_disk_bytes)
-    engine = build_engines(site, store)
+    network = build_network(site)
+    engine = build_engines(site, store, network)
     desired, records = DesiredStore(paths.desired), AppRecords(paths.apps)
     desired.load()
     records.load()
@@ -197,17 +208,33 @@ async def build_control_line(site: Site) -> ControlLine:
         check_caps(accepted, keys.expected(accepted.authority))
 
     reconciler = Reconciler(
-        engine, store, executor, desired, records, paths.volumes, memory, news, permitted, engine.away
+        engine,
+        store,
+        executor,
+        desired,
+        records,
+        paths.volumes,
+        memory,
+        news,
+        permitted,
+        engine.away,
+        network.keep_only,
     )
     acceptance = Acceptance(site.border, keys, desired, reconciler.wake)
-    return ControlLine(engine, endpoints, keys, acceptance, reconciler)
+    return ControlLine(engine, network, endpoints, keys, acceptance, reconciler)
 
 
-def build_engines(site: Site, store: ImageStore) -> EngineRouter:
-    return EngineRouter({name: build_engine(name, site, store) for name in site.profile.engines})
+def build_network(site: Site) -> Network:
+    network = Network(site.paths.network, site.paths.addresses, site.profile.network)
+    network.recover()
+    return network
 
 
-def build_engine(name: str, site: Site, store: ImageStore) -> Engine:
+def build_engines(site: Site, store: ImageStore, network: NetworkPort) -> EngineRouter:
+    return EngineRouter({name: build_engine(name, site, store, network) for name in site.profile.engines})
+
+
+def build_engine(name: str, site: Site, store: ImageStore, network: NetworkPort) -> Engine:
     """One of the profile's engines; what a board does not use is not imported."""
     paths, profile, log_bytes = site.paths, site.profile, site.config.container_log_bytes
     match name:
@@ -216,11 +243,11 @@ def build_engine(name: str, site: Site, store: ImageStore) -> Engine:
             from gateway.engines.oci.options import OciOptions
 
             options = OciOptions(cache=paths.engine_cache, favordynmods=profile.favordynmods)
-            return OciEngine(paths.engine, store, profile.runtimes, log_bytes, options)
+            return OciEngine(paths.engine, store, profile.runtimes, log_bytes, options, network)
         case "lxc":
             from gateway.engines.lxc.engine import LxcEngine
 
-            return LxcEngine(paths.engine_lxc, store, log_bytes)
+            return LxcEngine(paths.engine_lxc, store, log_bytes, network)
         case "simulated":
             from gateway.engines.simulated.engine import SimulatedEngine
 

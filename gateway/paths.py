@@ -77,6 +77,16 @@ class Paths:
         return self.state / "cache"
 
     @property
+    def network(self) -> Path:
+        """What the APPs' networks are, their namespaces and hosts files."""
+        return self.run / "network"
+
+    @property
+    def addresses(self) -> Path:
+        """Which service has which address."""
+        return self.state / "addresses.json"
+
+    @property
     def endpoints(self) -> Path:
         """One directory per container, mounted at /run/esdk inside it."""
         return self.run / "endpoints"

@@ -19,8 +19,12 @@ from typing import Final
 
 from gateway.host import cgroup
 from gateway.host.gpiochip import SIMULATED
+from gateway.host.nftgeneration import generation
 from gateway.model.enrolment import Enrolment
-from gateway.model.profile import Profile
+from gateway.model.profile import NetworkRange, Profile
+from gateway.network.layout import Layout
+from gateway.network.nftables import is_installed
+from gateway.network.present import clash, read_routes
 from gateway.paths import Paths
 
 MIN_KERNEL: Final = (5, 4)
@@ -157,6 +161,19 @@ def docker(board: Board) -> Check:
     return _judge("Docker", status.startswith("HTTP/1.1 200"), f"{path}: {status}", cure)
 
 
+def networks(board: Board) -> Check:
+    """Of APPs that have one: ports, egress, other services. An agent that runs has its own routes in its range."""
+    ranges = board.profile.network if board.profile else NetworkRange()
+    if generation() is None:
+        return Check(
+            "networks", Verdict.WARNING, "no nftables in this kernel", "a kernel with nf_tables, nft_nat, veth"
+        )
+    if not is_installed():
+        return Check("networks", Verdict.WARNING, "neither libnftables nor nft", "apt install libnftables1")
+    taken = clash(Layout(ranges), read_routes())
+    return _judge("networks", not taken, taken or ranges.ipv4, "another [network] in the profile", Verdict.WARNING)
+
+
 def memory(board: Board) -> Check:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     reserved = board.profile.reserved_memory_bytes if board.profile else 0
@@ -245,8 +262,8 @@ def broker(board: Board) -> Check:
 
 
 CHECKS: Final[tuple[Callable[[Board], Check], ...]] = (
-    user, kernel, architecture, overlay, namespaces, seccomp, control_groups, runtime, monitor, lxc, docker, memory,
-    disk, flash, run_directory, clock, serial_ports, gpio_chips, identity, broker,
+    user, kernel, architecture, overlay, namespaces, seccomp, control_groups, runtime, monitor, lxc, docker, networks,
+    memory, disk, flash, run_directory, clock, serial_ports, gpio_chips, identity, broker,
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,8 @@ def _rows(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name in ("gateway", "incarnation", "version", "profile", "engine", "pid"):
         yield name, str(status[name])
     yield "cloud", _cloud(status["cloud"])
+    for uplink in status["uplinks"]:
+        yield f"uplink {uplink['interface']}", _uplink(uplink)
     yield "revisions", ", ".join(f"{who} {number}" for who, number in status["revisions"].items()) or "none"
     yield "apps", ", ".join(f"{app} {rollout}" for app, rollout in status["apps"].items()) or "none"
     outbox = status["outbox"]
@@ -52,6 +55,12 @@ def _cloud(cloud: dict[str, Any]) -> str:
     if not cloud:
         return "no link"
     return "connected" if cloud["connected"] else "not connected" + _because(cloud["error"])
+
+
+def _uplink(uplink: dict[str, Any]) -> str:
+    state = "in use" if uplink["in_use"] else "ready" if uplink["up"] else "down"
+    since = time.strftime("%H:%M", time.localtime(uplink["since_ns"] / 1e9))
+    return f"{uplink['kind']}{', metered' if uplink['metered'] else ''}, {state} since {since}"
 
 
 def _because(reason: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from pydantic import Field, model_validator
@@ -112,7 +113,14 @@ class Manifest(Model):
 
     def build_app(self) -> app.App:
         services = tuple(service.build_service(name) for name, service in self.services.items())
+        if len([service for service in services if service.network is not None]) == 1:
+            services = tuple(_without_closed_network(service) for service in services)
         return app.App(self.name, services, self.app_version or Reference.parse(services[0].image).tag)
+
+
+def _without_closed_network(service: app.Service) -> app.Service:
+    """A network that is closed, in an APP without other services, is a link to nowhere: loopback does as well."""
+    return replace(service, network=None) if service.network == network.Network() else service
 
 
 def load(text: bytes) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from gateway.model.network import network_of, parse_destination, parse_ports
 
 MAX_PROFILE_BYTES: Final = 64 << 10
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_INTERFACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _SIMULATED: Final = "simulated:"
 _RANGE: Final = profile.NetworkRange()
 
@@ -131,6 +132,16 @@ class Network(Model):
         return profile.NetworkRange(self.ipv4, self.ipv6)
 
 
+class Uplink(Model):
+    interface: Annotated[str, AfterValidator(lambda text: must_match(_INTERFACE, text))]
+    kind: Literal["ethernet", "wifi", "cellular"]
+    metered: bool | None = None
+
+    def build(self) -> profile.Uplink:
+        metered = self.kind == "cellular" if self.metered is None else self.metered
+        return profile.Uplink(self.interface, self.kind, metered)
+
+
 class _Profile(Model):
     name: Annotated[str, AfterValidator(lambda text: must_match(_NAME, text))]
     architecture: Literal["amd64", "arm64", "arm", "riscv64"]
@@ -141,6 +152,7 @@ class _Profile(Model):
     reserved_memory_bytes: Bytes = 64 << 20
     reserved_disk_bytes: Bytes = 64 << 20
     network: Network = Network()
+    uplink: Annotated[list[Uplink], Field(max_length=8)] = []
     runtimes: Annotated[list[Literal["crun", "runc"]], Field(min_length=1, max_length=2)] = ["crun", "runc"]
     engines: Annotated[list[EngineName], Field(min_length=1, max_length=4)] = ["oci"]
     docker_socket: Annotated[str, AfterValidator(forms.absolute_path)] = "/var/run/docker.sock"
@@ -160,6 +172,10 @@ class _Profile(Model):
                         found.append((("authorities", name, kind, index), f"this profile has no {kind}.{entry}"))
         places = {("gpio", name, "offset"): f"{line.chip} {line.offset}" for name, line in self.gpio.items()}
         places |= {("serial", name, "device"): port.device for name, port in self.serial.items()}
+        interfaces = [uplink.interface for uplink in self.uplink]
+        for index, name in enumerate(interfaces):
+            if name in interfaces[:index]:
+                found.append((("uplink", index, "interface"), f"{name} is named twice"))
         seen: dict[str, str] = {}
         for path, place in places.items():
             other = seen.setdefault(place, path[1])
@@ -186,5 +202,6 @@ def parse_profile(text: bytes, name: str = "profile") -> profile.Profile:
         engines=tuple(dict.fromkeys(document.engines)),
         docker_socket=document.docker_socket,
         network=document.network.build(),
+        uplinks=tuple(uplink.build() for uplink in document.uplink),
         favordynmods=document.favordynmods,
     )

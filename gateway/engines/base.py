@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 
 from gateway.model.app import Limits, TmpfsMount
 from gateway.model.image import ImageConfig, Rootfs
-from gateway.model.network import Network
+from gateway.model.network import Attachment, Network
 from gateway.model.stats import ContainerStats
 
 
@@ -181,26 +181,14 @@ class ExportSource(Protocol):
         """The image could not be used: look at every byte, so that what is damaged is pulled again. Blocks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """The network that was made for a service: the same for all its generations, and after a crash still there."""
-
-    namespace: Path
-    """The pinned network namespace (a bind mount of an nsfs file in the agent's mount namespace)."""
-    hosts: Path
-    """To be /etc/hosts in the container; rewritten in place."""
-    resolv_conf: Path
-    """To be /etc/resolv.conf in the container."""
-
-
 class NetworkPort(Protocol):
     """Where an engine gets the network of a container with `spec.network` from (`network/`).
 
     An engine never gives one back: what no container and no wanted service needs is removed behind its back.
     """
 
-    async def attach(self, spec: ContainerSpec) -> Attachment:
-        """Make it, or find it as it is, or change it to what `spec` wants now.
+    async def attach(self, app: str, service: str, network: Network, siblings: Sequence[str]) -> Attachment:
+        """Make it, or find it as it is, or change it to what is wanted now. The last three are `spec`'s.
 
         Conflict: a published port is taken. NotSupported: this kernel cannot. Unavailable, ToolFailed, TimedOut.
         """

@@ -174,8 +174,8 @@ class Service:
     cap_drop: tuple[str, ...] = ()
     host_network: bool = False
     """The gateway's own network; `network` is then None."""
-    network: Network | None = Network()
-    """None: a network namespace with nothing but loopback, or the gateway's."""
+    network: Network | None = None
+    """None: a network namespace with nothing but loopback, or the gateway's own."""
     depends_on: dict[str, Condition] = field(default_factory=dict)
     esdk: Grant = Grant()
     host: str = ""

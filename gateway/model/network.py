@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 ANY: Final = "any"
@@ -127,6 +128,18 @@ class Network:
         """Published ports are exposed, too."""
         published = any((entry.target, entry.protocol) == (port, protocol) for entry in self.ports)
         return published or any(entry.covers(port, protocol) for entry in self.expose)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """The network that was made for a service: the same for all its generations, and after a crash still there."""
+
+    namespace: Path
+    """The pinned network namespace (a bind mount of an nsfs file in the agent's mount namespace)."""
+    hosts: Path
+    """To be /etc/hosts in the container; rewritten in place."""
+    resolv_conf: Path
+    """To be /etc/resolv.conf in the container."""
 
 
 def network_of(host: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

@@ -72,6 +72,17 @@ class AuthorityCaps:
 
 
 @dataclass(frozen=True, slots=True)
+class Uplink:
+    """A way to the cloud; the profile names them in the order in which they are wanted."""
+
+    interface: str
+    kind: str
+    """`ethernet`, `wifi` or `cellular`."""
+    metered: bool = False
+    """Every byte costs."""
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkRange:
     """Where the addresses of the APPs come from. Nothing outside ever sees them."""
 
@@ -102,5 +113,7 @@ class Profile:
     docker_socket: str = "/var/run/docker.sock"
     """Of Docker Engine, podman or balenaEngine: whoever answers Docker's API there."""
     network: NetworkRange = NetworkRange()
+    uplinks: tuple[Uplink, ...] = ()
+    """In order. Empty: default routes are somebody else's business."""
     favordynmods: bool = True
     """Mount option of cgroup2 that makes starts of containers faster, where the kernel has it."""

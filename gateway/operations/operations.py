@@ -55,6 +55,8 @@ class Rooms:
     """State of the link to the cloud."""
     links: Callable[[], Sequence[Link]] = tuple
     """Network links, the nearest to the wire first."""
+    uplinks: Callable[[], list[dict[str, Any]]] = list
+    """The board's ways out: `{interface, kind, metered, up, in_use, since_ns}`."""
 
 
 class Operations:
@@ -86,6 +88,7 @@ class Operations:
             "revisions": self._acceptance.revisions(),
             "apps": {report.app: report.rollout.value for report in reports},
             "cloud": self._rooms.cloud(),
+            "uplinks": self._rooms.uplinks(),
             "outbox": asdict(self._rooms.outbox.stats()),
             "pipeline": asdict(self._rooms.pipeline.status()),
             "lines": [asdict(line) for line in self._rooms.lines.status()],

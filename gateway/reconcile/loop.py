@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -56,6 +56,10 @@ class Images(Protocol):
     def remove_unreferenced(self, keep: frozenset[str]) -> int: ...
 
 
+KeepNetworks = Callable[[Collection[tuple[str, str]], Collection[str]], None]
+"""`network.Network.keep_only`. A service is (APP, service)."""
+
+
 def _anything(_: Desired) -> None:
     """The profile forbids nothing."""
 
@@ -77,8 +81,12 @@ class Reconciler:
         news: NewsQueue[News],
         permitted: Permitted = _anything,
         away: Callable[[str], str] = lambda engine: "",
+        keep_networks: KeepNetworks = lambda services, busy: None,
     ) -> None:
-        """`memory_bytes`: (RAM of the board, what the profile reserves of it). `away(engine)`: why it is."""
+        """`memory_bytes`: (RAM of the board, what the profile reserves of it). `away(engine)`: why it is.
+
+        `keep_networks(services, busy)`: those of all other services may go, except of APPs that are busy with a step.
+        """
         self._engine = engine
         self._executor = executor
         self._records = records
@@ -87,6 +95,7 @@ class Reconciler:
         self.news = news
         self.grants: NewsQueue[Mapping[str, Grant]] = NewsQueue(4)
         self._granted: dict[str, Grant] | None = None
+        self._keep_networks = keep_networks
         self._wake = asyncio.Event()
         self._due: set[str] | None = None
         """APPs to be looked at in the next round; None: all."""
@@ -262,6 +271,8 @@ class Reconciler:
         busy = {s.container for name, r in self._reports.items() if name not in planned_now for s in r.services}
         self._observer.watch_health(views, busy)
         self._tell_grants()
+        seen = {(status.app, status.service) for status in everything}
+        self._keep_networks(seen | self._wanted.services(), busy_before | set(self._steps))
         return max(0.0, min([self._looked_at_all + LOOK_AGAIN_S, *self._wake_at.values()]) - now)
 
     def _begin(self, view: AppView, step: Step) -> None:

@@ -63,6 +63,11 @@ class Wanted:
         pin = self._records.get(name).pin
         return pin if pin is not None and pin.authority == self.owner(name)[0] else None
 
+    def services(self) -> set[tuple[str, str]]:
+        """(APP, service) of all that is to run, stopped ones included."""
+        targets = {name: self.target(name) for name in self.names()}
+        return {(name, service.name) for name, app in targets.items() if app for service in app.services}
+
     def owner(self, name: str) -> tuple[str, int]:
         """Authority and revision that want it."""
         for authority, accepted in self._all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -16,6 +17,12 @@ from tests.site.processes import Daemon, accepts_unix
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def _own_range(directory: Path) -> str:
+    """Agents that share a machine must not share addresses."""
+    one, two = hashlib.sha256(str(directory).encode()).digest()[:2]
+    return f'\n[network]\nipv4 = "10.{100 + one % 100}.{two}.0/24"\nipv6 = "fd00:{one:x}:{two:x}::/64"\n'
+
+
 class Gateway:
     """`fieldgate run` on its own state and run directories below `directory`.
 
@@ -25,11 +32,12 @@ class Gateway:
     def __init__(self, directory: Path, profile: Path) -> None:
         self.paths = Paths(directory / "state", directory / "run")
         self.paths.prepare()
-        self.profile = profile
+        self.profile = directory / profile.name
+        self.profile.write_text(profile.read_text() + _own_range(directory))
         self.log = directory / "agent.log"
         options = ["--state", str(self.paths.state), "--run", str(self.paths.run)]
         self._options = options
-        self._daemon = Daemon([*self.command("run"), "--profile", str(profile)], self.log)
+        self._daemon = Daemon([*self.command("run"), "--profile", str(self.profile)], self.log)
 
     def command(self, name: str) -> list[str]:
         """How `fieldgate NAME` is started for this gateway."""

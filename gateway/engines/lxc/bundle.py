@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from gateway.engines.base import Attachment, ContainerSpec, Mount
+from gateway.engines.base import ContainerSpec, Mount
 from gateway.engines.devices import device_node
 from gateway.engines.imagefiles import user_of
 from gateway.engines.lxc import config, mountpoints, seccomp
@@ -22,6 +22,7 @@ from gateway.engines.oci.bundle import MASKED_PATHS
 from gateway.engines.process import capabilities_of, process_arguments
 from gateway.host import mounts
 from gateway.model.image import Rootfs
+from gateway.model.network import Attachment
 
 DIRECTORIES: Final = ("/proc", "/sys", "/dev")
 """What lxc mounts by itself; it does not make them in an image that lacks them."""

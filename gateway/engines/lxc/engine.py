@@ -18,7 +18,6 @@ from typing import Final
 
 from gateway.engines import conmon, logs, monitored
 from gateway.engines.base import (
-    Attachment,
     ContainerExit,
     ContainerSpec,
     ContainerState,
@@ -34,6 +33,7 @@ from gateway.engines.lxc import attach, bundle, tools
 from gateway.engines.records import Record, Records
 from gateway.errors import Conflict, Corrupted, FieldgateError, NotFound, NotSupported, Unavailable
 from gateway.host import cgroup, cgroup_usage, mounts, pids
+from gateway.model.network import Attachment
 from gateway.model.stats import ContainerStats
 
 log = logging.getLogger(__name__)
@@ -232,9 +232,9 @@ class LxcEngine:
                 await asyncio.to_thread(cgroup.remove, group)
 
     async def _attach(self, spec: ContainerSpec) -> Attachment:
-        if self._network is None:
+        if self._network is None or spec.network is None:
             raise NotSupported(f"cannot create {spec.id}: this engine has no networks")
-        return await self._network.attach(spec)
+        return await self._network.attach(spec.app, spec.service, spec.network, spec.siblings)
 
     def directory(self, container: str) -> Path:
         """Where the container is made: what lxc and conmon know of it."""

@@ -36,6 +36,8 @@ class HostFacts:
     devices: tuple[DeviceNode, ...] = ()
     joined: Joined | None = None
     """The container that this one lives in."""
+    network: str = ""
+    """Path of the network namespace to enter; empty: a new one."""
 
 
 def in_package(arguments: tuple[str, ...], package: str) -> tuple[str, ...]:
@@ -109,7 +111,9 @@ def _namespaces(spec: ContainerSpec, host: HostFacts) -> list[dict[str, str]]:
         kinds.append("network")
     if host.cgroup_v2:
         kinds.append("cgroup")
-    joined = host.joined.namespaces if host.joined is not None else {}
+    joined = dict(host.joined.namespaces) if host.joined is not None else {}
+    if host.network:
+        joined["network"] = host.network
     shared = [{"type": kind, "path": path} for kind, path in joined.items()]
     return [*shared, *({"type": kind} for kind in kinds if kind not in joined)]
 

@@ -25,6 +25,7 @@ from gateway.engines.base import (
     ExecResult,
     LogLine,
     Mount,
+    NetworkPort,
     RootfsSource,
     Terminal,
 )
@@ -51,6 +52,7 @@ from gateway.errors import (
 )
 from gateway.host import cgroup, cgroup_usage, mounts, pids
 from gateway.model.image import Rootfs
+from gateway.model.network import Attachment
 from gateway.model.stats import ContainerStats
 
 log = logging.getLogger(__name__)
@@ -70,12 +72,14 @@ class OciEngine:
         runtimes: Sequence[str],
         log_bytes: int,
         options: OciOptions | None = None,
+        network: NetworkPort | None = None,
     ) -> None:
         self._run = run
         self._rootfs = rootfs
         self._runtimes = tuple(runtimes)
         self._log_bytes = log_bytes
         self._options = options or OciOptions()
+        self._network = network
         self._records = Records(run)
         self._exits = Exits(self._records.exits)
         self._group, self._monitors_group = monitored.groups(run)
@@ -143,20 +147,29 @@ class OciEngine:
     async def create(self, spec: ContainerSpec) -> None:
         image = self._rootfs.rootfs(spec.image)
         told = await self._seccomp(spec)
+        attached = await self._attach(spec)
         try:
-            await self._create(spec, image, told)
+            await self._create(spec, image, told, attached)
         except (ToolFailed, NotSupported) as failure:
             if not told.program or "seccomp" not in str(failure):
                 raise
             self._filters.give_up(failure)
-            await self._create(spec, image, await self._seccomp(spec))
+            await self._create(spec, image, await self._seccomp(spec), attached)
+
+    async def _attach(self, spec: ContainerSpec) -> Attachment | None:
+        """The service's network; None when it has none, or that of the container that it lives in."""
+        if spec.network is None or spec.host is not None:
+            return None
+        if self._network is None:
+            raise NotSupported(f"cannot create container {spec.id}: this engine was given no networks")
+        return await self._network.attach(spec.app, spec.service, spec.network, spec.siblings)
 
     async def _seccomp(self, spec: ContainerSpec) -> Told:
         capabilities = capabilities_of(spec)
         known = self._filters.known(capabilities)
         return known if known is not None else await asyncio.to_thread(self._filters.tell, capabilities)
 
-    async def _create(self, spec: ContainerSpec, image: Rootfs, told: Told) -> None:
+    async def _create(self, spec: ContainerSpec, image: Rootfs, told: Told, attached: Attachment | None) -> None:
         try:
             directory = self._records.create(spec)
         except FileExistsError:
@@ -164,7 +177,7 @@ class OciEngine:
         try:
             prepare = self._own if spec.host is None else self._guests.join
             made = await prepare(spec, image, directory)
-            (directory / "config.json").write_text(json.dumps(self._config(*made, image, told)))
+            (directory / "config.json").write_text(json.dumps(self._config(*made, image, told, attached)))
             monitor = conmon.Monitor(
                 spec.id, directory, self._records.exits, self._log_bytes, self._namespace.prefix,
                 self._runtime.path, ("--root", str(self._runtime.root)), self._monitors_group,
@@ -192,6 +205,8 @@ class OciEngine:
             lambda: mounts.mount_overlay(directory / "rootfs", image.layers, directory / "upper", directory / "work")
         )
         user = user_of(spec.user or image.config.user, image.layers)
+        if spec.network is not None:
+            return spec, user, None
         hosts = directory / "hosts"
         hosts.write_text(f"127.0.0.1 localhost {spec.service}\n::1 localhost {spec.service}\n")
         files = [Mount(hosts, "/etc/hosts", read_only=True)]
@@ -200,10 +215,21 @@ class OciEngine:
         return replace(spec, mounts=(*files, *spec.mounts)), user, None
 
     def _config(
-        self, spec: ContainerSpec, user: User, joined: joining.Joined | None, image: Rootfs, told: Told
+        self,
+        spec: ContainerSpec,
+        user: User,
+        joined: joining.Joined | None,
+        image: Rootfs,
+        told: Told,
+        attached: Attachment | None,
     ) -> dict[str, Any]:
         devices = tuple(device_node(path) for path in spec.devices)
-        host = bundle.HostFacts(self._group, self._mode is cgroup.Mode.V2, devices, joined)
+        namespace = ""
+        if attached is not None:
+            files = (Mount(attached.hosts, "/etc/hosts", True), Mount(attached.resolv_conf, "/etc/resolv.conf", True))
+            spec = replace(spec, mounts=(*files, *spec.mounts))
+            namespace = self._namespace.path_to(attached.namespace)
+        host = bundle.HostFacts(self._group, self._mode is cgroup.Mode.V2, devices, joined, namespace)
         return bundle.config(spec, image.config, user, told.section, host, told.annotations)
 
     async def start(self, container: str) -> None:

@@ -37,6 +37,10 @@ class MountNamespace:
         """What to put before a program's arguments so that it runs in this namespace."""
         return ("nsenter", f"--mount={self._pin}", "--") if self.private else ()
 
+    def path_to(self, mount: Path) -> str:
+        """How a file that the agent has mounted is found from this namespace, which may not have that mount."""
+        return f"/proc/{os.getpid()}/root{mount}" if self.private else str(mount)
+
     async def prepare(self) -> None:
         """Make it, or find the one that an earlier agent pinned."""
         if self.private and not self._is_pinned():

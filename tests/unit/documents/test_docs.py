@@ -30,7 +30,9 @@ def test_every_refusal_is_in_the_table() -> None:
         assert f"\n| `{key}` | {reason} |" in MANIFEST
 
 
-@pytest.mark.parametrize("model", [profile.SerialPort, profile.GpioLine, profile.Authority, profile.Network])
+@pytest.mark.parametrize(
+    "model", [profile.SerialPort, profile.GpioLine, profile.Authority, profile.Network, profile.Uplink]
+)
 def test_every_key_of_the_profile_has_a_line(model: type[BaseModel]) -> None:
     for name in model.model_fields:
         assert f"\n| `{name}` |" in PROFILE

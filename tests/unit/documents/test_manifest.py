@@ -96,7 +96,6 @@ def test_every_supported_key() -> None:
         ),
         standby=True,
         engine="docker",
-        network=None,
         settings={"address": "7", "verbose": "true"},
     )
     assert parsed.service("store").host_network

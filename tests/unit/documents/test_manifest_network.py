@@ -100,3 +100,13 @@ def test_two_apps_cannot_publish_one_port() -> None:
     (problem,) = caught.value.problems
     assert problem.path == "apps.b.services.reader.ports"
     assert problem.message == "127.0.0.1:8080/tcp is published by a already"
+
+
+def test_a_link_to_nowhere_is_none() -> None:
+    assert network() is None
+    assert network(expose=[80]) == Network(expose=(Ports(80, 80),))
+    document = samples.manifest()
+    document["services"]["other"] = dict(document["services"]["reader"], **{"x-esdk": {}})
+    assert [service.network for service in manifest.parse(document).services] == [Network(), Network()]
+    document["services"]["other"]["network_mode"] = "none"
+    assert [service.network for service in manifest.parse(document).services] == [None, None]
