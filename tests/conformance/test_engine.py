@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +14,7 @@ import pytest
 
 from gateway.engines.base import ContainerSpec, ContainerState, ContainerStatus, Engine, Mount
 from gateway.errors import Conflict, FieldgateError, NotFound, TimedOut, ToolFailed
+from gateway.host import cgroup
 from gateway.model.app import Limits, TmpfsMount
 from gateway.model.stats import ContainerStats
 from tests.conformance.conftest import Scenario
@@ -258,6 +261,64 @@ def test_environment_user_and_directory(run: Run) -> None:
         lines = await output(engine, spec)
         assert {"FROM_IMAGE=yes", "BOTH=manifest", "HOME=/home/app", "/tmp"} <= set(lines)
         assert any("uid=1000" in line and "gid=1000" in line and "20" in line for line in lines)
+
+    run(scenario)
+
+
+@pytest.mark.kernel
+def test_processor_time_is_limited(run: Run) -> None:
+    async def scenario(engine: Engine) -> None:
+        await launch(engine, replace(SPEC, limits=Limits(cpus=0.2)))
+        assert processors((await only(engine)).pid) == pytest.approx(0.2)
+
+    run(scenario)
+
+
+def processors(pid: int) -> float:
+    """How much the kernel gives to the group of a process: of that group, or the nearest above it that has a limit.
+
+    Sources: Linux Documentation/scheduler/sched-bwc.rst, cgroup-v2.rst.
+    """
+    group = Path("/", cgroup.group_of(pid))
+    for place in (group, *group.parents):
+        at = cgroup.ROOT / str(place)[1:] if cgroup.mode() is cgroup.Mode.V2 else cgroup.ROOT / "cpu" / str(place)[1:]
+        files = ("cpu.max",) if cgroup.mode() is cgroup.Mode.V2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        if not all((at / file).exists() for file in files):
+            continue
+        quota, period = " ".join((at / file).read_text().strip() for file in files).split()
+        if quota not in ("max", "-1"):
+            return int(quota) / int(period)
+    return float("inf")
+
+
+@pytest.mark.kernel
+def test_a_volume_outlives_its_container(run: Run, tmp_path: Path) -> None:
+    volume = tmp_path / "data"
+    volume.mkdir()
+    volume.chmod(0o777)  # as the agent makes them: the image says who its user is
+
+    async def scenario(engine: Engine) -> None:
+        mounts = (Mount(volume, "/data"),)
+        await output(engine, shell("echo kept > /data/file", mounts=mounts, user="1000", read_only=True))
+        await engine.remove(SPEC.id)
+        assert await output(engine, shell("cat /data/file", mounts=mounts, user="1000", generation=2)) == ["kept"]
+
+    run(scenario)
+    assert (volume / "file").stat().st_uid == 1000
+
+
+@pytest.mark.kernel
+def test_a_device_is_there_when_it_is_given_and_only_then(run: Run, tmp_path: Path) -> None:
+    """/dev/loop-control: no default of any engine, and opened without effect."""
+    given, other = "/dev/loop-control", tmp_path / "fuse"
+    os.mknod(other, stat.S_IFCHR | 0o666, os.makedev(10, 229))
+
+    async def scenario(engine: Engine) -> None:
+        script = f": < {given} && echo opened; (: < /other) 2>/dev/null || echo refused"
+        spec = shell(script, devices=(given,), mounts=(Mount(other, "/other"),))
+        assert await output(engine, spec) == ["opened", "refused"]
+        await engine.remove(SPEC.id)
+        assert await output(engine, shell(f"ls {given} 2>/dev/null || echo none", generation=2)) == ["none"]
 
     run(scenario)
 
