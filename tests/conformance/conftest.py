@@ -48,6 +48,7 @@ WITHOUT_KERNEL: Final = ("simulated",)
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "kernel: shows what only an engine with a kernel below can do")
+    config.addinivalue_line("markers", "daemon: is about what lies in the store of a daemon")
 
 
 DAEMONS: Final[dict[str, Callable[[], ApiDaemon]]] = {"docker": DockerDaemon, "podman": PodmanService}
@@ -55,20 +56,36 @@ DAEMONS: Final[dict[str, Callable[[], ApiDaemon]]] = {"docker": DockerDaemon, "p
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "how" in metafunc.fixturenames:  # by scope: the tests of one engine run one after the other
-        kernel = metafunc.definition.get_closest_marker("kernel") is not None
-        names = [name for name in (*ENGINES, *DAEMONS) if not (kernel and name in WITHOUT_KERNEL)]
-        metafunc.parametrize("how", names, indirect=True, scope="session")
+    if "engine" in metafunc.fixturenames:  # by scope: the tests of one engine run one after the other
+        marks = {mark.name for mark in metafunc.definition.iter_markers()}
+        without = WITHOUT_KERNEL if "kernel" in marks else ENGINES if "daemon" in marks else ()
+        names = [name for name in (*ENGINES, *DAEMONS) if name not in without]
+        metafunc.parametrize("engine", names, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
-def how(request: pytest.FixtureRequest) -> Iterator[How]:
-    """How to make the engine of this parameter; its daemon runs meanwhile."""
-    if request.param in ENGINES:
-        yield ENGINES[request.param]
+def engine(request: pytest.FixtureRequest) -> str:
+    """The name of the engine of this parameter."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def daemon(engine: str) -> Iterator[ApiDaemon | None]:
+    """Its daemon, if it needs one."""
+    if engine not in DAEMONS:
+        yield None
         return
-    with DAEMONS[request.param]() as daemon:
-        yield lambda run, image: lambda: DockerEngine(run, daemon.socket, image, LOG_BYTES)
+    with DAEMONS[engine]() as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def how(engine: str, daemon: ApiDaemon | None) -> How:
+    """How to make the engine of this parameter."""
+    if daemon is None:
+        return ENGINES[engine]
+    socket = daemon.socket
+    return lambda run, image: lambda: DockerEngine(run, socket, image, LOG_BYTES)
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,8 @@ class Images:
         self._source = source
         self._repository = f"localhost/{group}"
         self._loading = asyncio.Lock()
-        self._kept: frozenset[str] = frozenset()
+        self._kept: frozenset[str] | None = None
+        """What our store had at the last sweep; None: sweep again."""
 
     async def ensure(self, image: str, export: ImageExport) -> LoadedImage:
         """The image, which the daemon has then. Corrupted: our own copy is damaged; it is pulled again."""
@@ -68,7 +69,7 @@ class Images:
             if await self._remove(name):
                 log.info("image removed from the engine name=%s", name)
             else:
-                self._kept = frozenset()  # a container still uses it: again later
+                self._kept = None  # a container still uses it: again later
         return True
 
     async def remove_all(self) -> None:
