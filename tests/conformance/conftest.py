@@ -43,7 +43,8 @@ ENGINES: Final[dict[str, How]] = {
     "simulated": _simulated,
 }
 """By name, what makes engines that find each other's containers: the parameters of every test that wants one."""
-WITHOUT_KERNEL: Final = ("simulated",)
+WITHOUT: Final = {"kernel": ("simulated",), "daemon": tuple(ENGINES)}
+"""By marker of a test, the engines that it is not for."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,7 +59,7 @@ DAEMONS: Final[dict[str, Callable[[], ApiDaemon]]] = {"docker": DockerDaemon, "p
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "engine" in metafunc.fixturenames:  # by scope: the tests of one engine run one after the other
         marks = {mark.name for mark in metafunc.definition.iter_markers()}
-        without = WITHOUT_KERNEL if "kernel" in marks else ENGINES if "daemon" in marks else ()
+        without = {name for mark in marks & set(WITHOUT) for name in WITHOUT[mark]}
         names = [name for name in (*ENGINES, *DAEMONS) if name not in without]
         metafunc.parametrize("engine", names, indirect=True, scope="session")
 

@@ -12,21 +12,22 @@ import pytest
 
 from gateway.engines.base import ContainerSpec, Engine, Terminal, TerminalEngine
 from gateway.errors import NotFound, ToolFailed
-from tests.conformance.conftest import ENGINES
+from tests.conformance.conftest import How
 from tests.conformance.rootfs import IMAGE, BusyboxImage
 
+pytestmark = pytest.mark.kernel
 SPEC = ContainerSpec("app", "main", 1, "sha256:1", IMAGE, command=("sleep", "1000"))
 Scenario = Callable[[Engine, TerminalEngine], Awaitable[None]]
 
 
-@pytest.fixture(params=["crun", "runc", "lxc"])
-def run(request: pytest.FixtureRequest, image: BusyboxImage) -> Iterator[Callable[[Scenario], None]]:
+@pytest.fixture
+def run(how: How, image: BusyboxImage) -> Iterator[Callable[[Scenario], None]]:
     """Run a scenario beside one running container."""
     directory = Path(tempfile.mkdtemp(prefix="fg-", dir="/run"))
 
     def runner(scenario: Scenario) -> None:
         async def main() -> None:
-            engine = ENGINES[request.param](directory, image)()
+            engine = how(directory, image)()
             await engine.prepare()
             try:
                 await engine.create(SPEC)

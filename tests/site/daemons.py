@@ -27,8 +27,11 @@ default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 runtime = "runc"
+exit_command_delay = 1
 """
-"""runc, since crun refuses hybrid cgroups; limits that a process without CAP_SYS_RESOURCE may set."""
+"""runc, since crun refuses hybrid cgroups; limits that a process without CAP_SYS_RESOURCE may set; monitors that do not
+wait five minutes after each program that was run in a container (docs/engines.md).
+"""
 
 
 class ApiDaemon:

@@ -12,8 +12,6 @@ import collections
 import contextlib
 import json
 import logging
-import os
-import signal as signals
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,10 +25,12 @@ from gateway.engines.base import (
     ExecResult,
     ExportSource,
     LogLine,
+    Terminal,
 )
 from gateway.engines.devices import device_node
 from gateway.engines.docker import networks
 from gateway.engines.docker.container import refuse_unsupported, request
+from gateway.engines.docker.execution import Execution
 from gateway.engines.docker.exits import Exits
 from gateway.engines.docker.http import Api
 from gateway.engines.docker.images import Images
@@ -49,10 +49,6 @@ log = logging.getLogger(__name__)
 KILL_WAIT_S: Final = 10.0
 REMOVE_WAIT_S: Final = 20.0
 LIST_TIMEOUT_S: Final = 10.0
-MAX_EXEC_OUTPUT_BYTES: Final = 64 << 10
-EXEC_END_WAIT_S: Final = 5.0
-CANNOT_EXECUTE: Final = 126
-"""Exit code of a command that could not be started, as shells have it."""
 
 
 class DockerEngine:
@@ -167,21 +163,20 @@ class DockerEngine:
         return statuses
 
     async def exec(self, container: str, argv: Sequence[str], timeout_s: float) -> ExecResult:
-        body = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(argv)}
-        created = await self._about(container, self._api.call("POST", f"{self._path(container)}/exec", None, body))
-        process = f"/exec/{created['Id']}"
-        output = bytearray()
+        execution = await self._about(container, Execution.create(self._api, self._path(container), argv))
         try:
-            async with asyncio.timeout(timeout_s), self._api.open("POST", f"{process}/start", None, {}) as pieces:
-                async for _, data in frames(pieces):
-                    output += data
-                    del output[:-MAX_EXEC_OUTPUT_BYTES]
-            return ExecResult(await self._exec_code(process), bytes(output))
-        except (NotFound, ToolFailed) as failure:
-            return ExecResult(CANNOT_EXECUTE, failure.message.encode())
-        except TimeoutError:
-            await self._kill_exec(process)
-            raise TimedOut(f"cannot finish {argv[0]} in {container}: no end after {timeout_s:g} s") from None
+            result: ExecResult = await execution.run(timeout_s)
+        except TimedOut as failure:
+            raise TimedOut(f"{failure.message} in {container}") from None
+        return result
+
+    async def open_terminal(
+        self, container: str, argv: Sequence[str], rows: int, columns: int, term: str = "xterm"
+    ) -> Terminal:
+        options = {"AttachStdin": True, "Tty": True, "Env": [f"TERM={term}"]}
+        creating = Execution.create(self._api, self._path(container), argv, **options)
+        terminal: Terminal = await (await self._about(container, creating)).open_terminal(rows, columns)
+        return terminal
 
     async def stats(self, container: str) -> ContainerStats:
         status = status_of(await self._inspect(container))
@@ -296,21 +291,3 @@ class DockerEngine:
             await self.remove(container)
         except (FieldgateError, TimeoutError) as failure:
             log.warning("cannot remove a container whose creation was cut short id=%s cause=%s", container, failure)
-
-    async def _exec_code(self, process: str) -> int:
-        """Its outputs are closed; the daemon may know of its end a moment later."""
-        deadline = asyncio.get_running_loop().time() + EXEC_END_WAIT_S
-        while True:
-            document = await self._api.call("GET", f"{process}/json")
-            if not document.get("Running") and document.get("ExitCode") is not None:
-                return int(document["ExitCode"])
-            if asyncio.get_running_loop().time() > deadline:
-                raise TimedOut("cannot finish a command: it has closed its outputs and goes on")
-            await asyncio.sleep(0.02)
-
-    async def _kill_exec(self, process: str) -> None:
-        """Its pid is one of this machine; there is no request for it."""
-        with contextlib.suppress(FieldgateError, OSError, TypeError):
-            document = await self._api.call("GET", f"{process}/json")
-            if document.get("Running") and int(document.get("Pid") or 0) > 1:
-                os.kill(int(document["Pid"]), signals.SIGKILL)

@@ -91,15 +91,39 @@ class Api:
         finally:
             writer.close()
 
+    async def hijack(self, path: str, body: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """POST, after which the connection is a program's terminal; the caller closes it. Errors as of `open`."""
+        try:
+            reader, writer = await asyncio.open_unix_connection(str(self.socket), limit=MAX_HEADER_BYTES)
+        except OSError as failure:
+            raise Unavailable(f"cannot reach {self.socket}: {failure.strerror}") from failure
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                await _send(writer, "POST", path, body, None, "Connection: Upgrade\r\nUpgrade: tcp")
+                head = await _read_head(reader)
+                if head.status >= 400:
+                    raise _error("POST", path, head.status, await _all(_body(reader, head)))
+            return reader, writer
+        except BaseException as failure:
+            writer.close()
+            if isinstance(failure, OSError | EOFError | ValueError):  # TimeoutError is an OSError
+                raise Unavailable(f"cannot reach {self.socket}: no terminal by POST {path}: {failure}") from failure
+            raise
+
 
 def _target(path: str, query: Mapping[str, str] | None) -> str:
     return quote(path, safe="/:@") + (f"?{urlencode(query)}" if query else "")
 
 
 async def _send(
-    writer: asyncio.StreamWriter, method: str, target: str, body: Any, upload: Iterator[bytes] | None
+    writer: asyncio.StreamWriter,
+    method: str,
+    target: str,
+    body: Any,
+    upload: Iterator[bytes] | None,
+    connection: str = "Connection: close",
 ) -> None:
-    head = [f"{method} {target} HTTP/1.1", "Host: docker", "Connection: close"]
+    head = [f"{method} {target} HTTP/1.1", "Host: docker", connection]
     data = b"" if body is None else json.dumps(body).encode()
     if upload is not None:
         head += ["Content-Type: application/x-tar", "Transfer-Encoding: chunked"]
