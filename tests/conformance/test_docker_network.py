@@ -6,6 +6,8 @@ The daemon has a network namespace of its own here, with its own packet filter.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -44,7 +46,9 @@ def daemon() -> Iterator[DockerDaemon]:
 def outside(daemon: DockerDaemon) -> Iterator[str]:
     """The address of a machine beyond the gateway; what serves there says `outside`."""
     serve = "ip link set lo up; while :; do echo outside | busybox nc -l -p 80; done"
-    machine = subprocess.Popen(["unshare", "--net", "sh", "-c", serve], stderr=subprocess.DEVNULL)
+    machine = subprocess.Popen(
+        ["unshare", "--net", "sh", "-c", serve], stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         ours = Path("/proc/self/ns/net").readlink()
         wait_until(lambda: Path(f"/proc/{machine.pid}/ns/net").readlink() != ours, "the network namespace outside")
@@ -56,8 +60,7 @@ def outside(daemon: DockerDaemon) -> Iterator[str]:
             subprocess.run(["nsenter", f"--net=/proc/{pid}/ns/net", "sh", "-ec", script], check=True, timeout=20)
         yield "192.0.2.2"
     finally:
-        subprocess.run(["pkill", "--parent", str(machine.pid)], check=False, timeout=20)
-        machine.kill()
+        os.killpg(machine.pid, signal.SIGKILL)
         machine.wait()
 
 

@@ -117,6 +117,7 @@ class PodmanService(ApiDaemon):
             "/usr/bin/podman", "--root", str(directory / "root"), "--runroot", str(directory / "run"),
             "--tmpdir", str(directory / "tmp"), "system", "service", "--time=0", f"unix://{directory / 'd.sock'}",
         ]  # fmt: skip
+        argv = ["sh", "-c", 'cd "$0" && exec "$@"', str(directory), *argv]  # conmon leaves a file `oom` where it stands
         super().__init__("podman", argv, {"CONTAINERS_CONF": str(directory / "containers.conf")}, directory)
 
 

@@ -28,7 +28,7 @@ from gateway.engines.base import (
     Terminal,
 )
 from gateway.engines.devices import device_node
-from gateway.engines.docker import networks
+from gateway.engines.docker import networks, oom
 from gateway.engines.docker.container import refuse_unsupported, request
 from gateway.engines.docker.execution import Execution
 from gateway.engines.docker.exits import Exits
@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 
 KILL_WAIT_S: Final = 10.0
 REMOVE_WAIT_S: Final = 20.0
+KILLED: Final = 128 + 9
 LIST_TIMEOUT_S: Final = 10.0
 
 
@@ -153,7 +154,7 @@ class DockerEngine:
             known = self._inspected.get(container)
             if known is None or known[0] != word or known[1].state is not state_of(word):
                 with contextlib.suppress(NotFound):
-                    found[container] = (word, self._status(container, await self._inspect(container)))
+                    found[container] = (word, await self._status(container, await self._inspect(container)))
             else:
                 found[container] = known
         self._inspected = found
@@ -246,12 +247,13 @@ class DockerEngine:
             return False
         return True
 
-    def _status(self, container: str, document: dict[str, Any]) -> ContainerStatus:
+    async def _status(self, container: str, document: dict[str, Any]) -> ContainerStatus:
         status = status_of(document)
         if status.state is ContainerState.RUNNING:
             self._oom.watch(container, status.pid)
-        elif self._oom.saw(container):
-            return replace(status, oom_killed=True)
+        elif status.exit_code == KILLED and not status.oom_killed:
+            seen = self._oom.saw(container) or await asyncio.to_thread(oom.in_kernel_log, document["Id"])
+            return replace(status, oom_killed=seen)
         return status
 
     def _forget_status(self, container: str) -> None:

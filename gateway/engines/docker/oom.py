@@ -1,15 +1,40 @@
 """Whether a container died for want of memory, by the kernel's own count: the daemon's monitor may miss it.
 
 The count goes with the container's cgroup, which the daemon removes soon after the end. So it is read the moment its
-main process dies. For one that ends while no agent runs, the daemon's word has to do.
+main process dies. For one that dies before it is watched, or while no agent runs, there is the kernel's log.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from typing import Final
 
 from gateway.host import cgroup
+
+KERNEL_LOG: Final = "/dev/kmsg"
+_RECORD_BYTES: Final = 8192
+"""Linux, CONSOLE_EXT_LOG_MAX: no record of the log is longer."""
+
+
+def in_kernel_log(group: str) -> bool:
+    """Whether the kernel says that it killed in a group of whose path this is a part. False when nobody may know.
+
+    It says nothing of most when there are very many. Source: mm/oom_kill.c, `dump_oom_summary`. Blocks for some ms.
+    """
+    try:
+        log = os.open(KERNEL_LOG, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        while record := os.read(log, _RECORD_BYTES):
+            if any(b"oom_memcg=" in line and group.encode() in line for line in record.splitlines()):
+                return True
+    except OSError:  # BlockingIOError: that was all; EPIPE: it was overtaken
+        return False
+    finally:
+        os.close(log)
+    return False
 
 
 class OomWatch:
