@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import time
 from enum import StrEnum
@@ -18,6 +19,7 @@ from gateway.host import mounts
 from gateway.host.mounts import is_cgroup2
 
 ROOT: Final = Path("/sys/fs/cgroup")
+UNIFIED: Final = ROOT / "unified"
 CONTROLLERS: Final = ("cpu", "memory", "pids", "io")
 FAVOUR_CHANGES: Final = "favordynmods"
 FAVOUR_CHANGES_SINCE: Final = (6, 0)
@@ -41,7 +43,8 @@ def _hierarchies() -> list[Path]:
     """The roots of all hierarchies, links left out (`cpu,cpuacct` may be linked as `cpu`)."""
     if mode() is Mode.V2:
         return [ROOT]
-    return [entry for entry in sorted(ROOT.iterdir()) if entry.is_dir() and not entry.is_symlink()]
+    found = [entry for entry in sorted(ROOT.iterdir()) if entry.is_dir() and not entry.is_symlink()]
+    return [entry for entry in found if entry != UNIFIED or is_cgroup2(entry)]
 
 
 def make_parent(name: str) -> None:
@@ -132,6 +135,15 @@ def kill(name: str, timeout_s: float = 2.0) -> None:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.002)
+
+
+def remove_stray(name: str) -> None:
+    """What crun makes of the group where the unified hierarchy is not mounted: a plain directory that nobody removes.
+
+    Acts on the mount namespace of the calling thread: it must be the one that crun ran in.
+    """
+    if not is_cgroup2(UNIFIED):
+        shutil.rmtree(UNIFIED / name, ignore_errors=True)
 
 
 def remove(name: str, timeout_s: float = 2.0) -> None:

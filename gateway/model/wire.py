@@ -13,15 +13,17 @@ import functools
 import json
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from gateway.errors import InvalidInput
+from gateway.errors import InvalidInput, Problem
 
 T = TypeVar("T")
 
 MAX_PATH_CHARS: Final = 200
 """Of a key that an error names."""
+MAX_FAULTS: Final = 20
+"""That one error lists."""
 
 
 def canonical(value: Any) -> bytes:
@@ -58,20 +60,26 @@ def to_wire(value: Any) -> Any:
 
 
 def from_wire(kind: type[T], value: Any, path: str = "") -> T:
-    """An instance of the dataclass `kind` from a JSON value; InvalidInput names the path of what does not fit."""
+    """An instance of the dataclass `kind` from a JSON value; InvalidInput names the paths of all that does not fit."""
     decoder: Decoder = _decoder(typing.cast("Any", kind))
     try:
         return typing.cast("T", decoder(value))
     except _Misfit as misfit:
-        raise InvalidInput(misfit.text(_join(path, misfit.path))) from None
+        faults = [(_join(path, where), what) for where, what in misfit.faults]
+    if len(faults) == 1:
+        raise InvalidInput(f"cannot read {faults[0][0] or 'the document'}: {faults[0][1]}")
+    problems = [Problem(where, what) for where, what in faults[:MAX_FAULTS]]
+    raise InvalidInput(f"cannot read {path or 'the document'}: {len(faults)} problems", problems=problems)
 
 
 class _Misfit(Exception):
-    """Something does not fit; every level on the way up puts its name before the path."""
+    """(path, what) of everything that does not fit; every level on the way up puts its name before the paths."""
 
-    def __init__(self, text: Callable[[str], str], path: str = "") -> None:
-        self.text = text
-        self.path = path
+    def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
+        self.faults = faults
+
+    def below(self, name: str) -> list[tuple[str, str]]:
+        return [(_join(name, path), what) for path, what in self.faults]
 
 
 Decoder = Callable[[Any], Any]
@@ -152,11 +160,14 @@ def _tuple_decoder(item: Decoder) -> Decoder:
         if not isinstance(value, list):
             raise _mismatch("an array", value)
         items: list[Any] = []
-        try:
-            for entry in value:
+        faults: list[tuple[str, str]] = []
+        for index, entry in enumerate(value):
+            try:
                 items.append(item(entry))
-        except _Misfit as misfit:
-            raise _Misfit(misfit.text, _join(f"[{len(items)}]", misfit.path)) from None
+            except _Misfit as misfit:
+                faults += misfit.below(f"[{index}]")
+        if faults:
+            raise _Misfit(faults)
         return tuple(items)
 
     return decode
@@ -167,11 +178,14 @@ def _dict_decoder(item: Decoder) -> Decoder:
         if not isinstance(value, dict):
             raise _mismatch("an object", value)
         items: dict[str, Any] = {}
+        faults: list[tuple[str, str]] = []
         for key, entry in value.items():
             try:
                 items[key] = item(entry)
             except _Misfit as misfit:
-                raise _Misfit(misfit.text, _join(key, misfit.path)) from None
+                faults += misfit.below(_shown(key))
+        if faults:
+            raise _Misfit(faults)
         return items
 
     return decode
@@ -186,31 +200,36 @@ def _dataclass_decoder(kind: Any) -> Decoder:
         if not isinstance(value, dict):
             raise _mismatch("an object", value)
         fields: dict[str, Any] = {}
+        faults: list[tuple[str, str]] = []
         for name, entry in value.items():
             decoder = decoders.get(name)
             if decoder is None:
-                raise _Misfit(lambda path: f"cannot read {kind.__name__}: unknown key {path}", name)
+                faults.append((_shown(name), f"unknown key of {kind.__name__}"))
+                continue
             try:
                 fields[name] = decoder(entry)
             except _Misfit as misfit:
-                raise _Misfit(misfit.text, _join(name, misfit.path)) from None
+                faults += misfit.below(name)
         for name in required:
-            if name not in fields:
-                raise _Misfit(lambda path: f"cannot read {kind.__name__}: missing key {path}", name)
+            if name not in value:
+                faults.append((name, f"missing key of {kind.__name__}"))
+        if faults:
+            raise _Misfit(faults)
         return kind(**fields)
 
     return decode
 
 
+def _shown(key: str) -> str:
+    """A key that came from outside, as an error names it: it need be neither short nor text."""
+    return key[:MAX_PATH_CHARS].encode(errors="backslashreplace").decode()
+
+
 def _join(path: str, below: str) -> str:
-    """The key `below` comes from outside: shown, never trusted to be short or to be text."""
-    below = below[:MAX_PATH_CHARS].encode(errors="backslashreplace").decode()
     if not path or not below:
         return path or below
     return path + below if below.startswith("[") else f"{path}.{below}"
 
 
 def _mismatch(wanted: str, value: Any) -> _Misfit:
-    return _Misfit(
-        lambda path: f"cannot read {path or 'the document'}: expected {wanted}, got {json.dumps(value)[:80]}"
-    )
+    return _Misfit([("", f"expected {wanted}, got {json.dumps(value)[:80]}")])

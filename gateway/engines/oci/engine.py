@@ -267,6 +267,7 @@ class OciEngine:
         if not await pids.wait_gone(monitor, monitored.EXIT_FILE_WAIT_S):
             log.warning("conmon outlives its container id=%s pid=%s", container, monitor.pid)
         await self._namespace.call(lambda: mounts.unmount_below(self._records.directory(container)))
+        await self._namespace.call(lambda: cgroup.remove_stray(f"{self._group}/{container}"))
         with contextlib.suppress(OSError):  # the runtime removes it; this is for one that was killed half-way
             await asyncio.to_thread(cgroup.remove, f"{self._group}/{container}")
         self._records.remove(container)
@@ -327,6 +328,7 @@ class OciEngine:
             except FieldgateError as failure:
                 log.error("cannot remove container id=%s cause=%s", container, failure)
         self._exits.close()
+        await self._namespace.call(lambda: cgroup.remove_stray(self._group))
         self._namespace.teardown()
         for group in (self._group, self._monitors_group):
             with contextlib.suppress(OSError):

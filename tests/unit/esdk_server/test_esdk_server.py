@@ -155,7 +155,12 @@ def test_tags_are_published_read_and_followed(tmp_path: Path) -> None:
         assert [tag["tag"] for tag in gateway.tags.read()] == ["meter/energy", "meter/power"]
         with pytest.raises(esdk.InvalidInput) as refused:
             gateway.tags.publish([{"tag": "meter/x", "value": 1}, {"tag": "no tag", "value": float("1e400")}])
-        assert refused.value.problems or "value" in str(refused.value)
+        assert {problem["path"] for problem in refused.value.problems} == {"samples[1].tag", "samples[1].value"}
+        with pytest.raises(esdk.InvalidInput) as refused:
+            gateway.tags.publish([{"tag": 1, "value": []}, {"value": 1}])
+        assert [problem["path"] for problem in refused.value.problems] == [
+            "samples[0].tag", "samples[0].value", "samples[1].tag",
+        ]  # fmt: skip
 
     serve(tmp_path, scenario)
 
