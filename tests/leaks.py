@@ -3,7 +3,8 @@ on the machine is taken for a leak. Mounts and cgroups cannot be told apart by w
 tests that make some. Used by `conftest.py`.
 
 This process becomes the one that orphans are handed to (prctl(2), PR_SET_CHILD_SUBREAPER): a daemon that forked away
-from a test is its child then, and seen as one.
+from a test is its child then, and seen as one. Orphans that have ended are waited for at once, as init does: the first
+process of a pid namespace cannot end before every other one in it was.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import ctypes
 import os
 import subprocess
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 _PR_SET_CHILD_SUBREAPER = 36
+REAP_S = 0.05
 
 Probe = Callable[[], set[str]]
 
@@ -33,6 +36,32 @@ def install() -> None:
         raise OSError("cannot become the parent of orphans")
     _note_abandoned_tasks()
     _note_spawned()
+    threading.Thread(target=_reap_orphans, name="reaper of orphans", daemon=True).start()
+
+
+def _reap_orphans() -> None:
+    """An orphan is a zombie that no Popen here waits for; looked at twice, since a Popen may be just about to begin."""
+    before: set[int] = set()
+    while True:
+        own = {process.pid for process in list(_spawned) if getattr(process, "returncode", 0) is None}
+        ended = {pid for pid, state, _ in _children() if state == "Z"} - own
+        for pid in ended & before:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        before = ended
+        time.sleep(REAP_S)
+
+
+def _children() -> list[tuple[int, str, str]]:
+    """(pid, state, start) of every child of this process."""
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):
+            for pid in map(int, (task / "children").read_text().split()):
+                with contextlib.suppress(OSError):
+                    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                    found.append((pid, fields[0], fields[19]))
+    return found
 
 
 def _note_abandoned_tasks() -> None:
@@ -77,19 +106,8 @@ def descriptors() -> set[str]:
 
 
 def processes() -> set[str]:
-    """`PID START` of children, and of orphans of children; zombies, too, but those that nobody here can wait for."""
-    own = {process.pid for process in list(_spawned) if getattr(process, "returncode", 0) is None}
-    found = set()
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(OSError):
-            for pid in map(int, (task / "children").read_text().split()):
-                with contextlib.suppress(OSError):
-                    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                    if fields[0] == "Z" and pid not in own:
-                        os.waitpid(pid, os.WNOHANG)  # an orphan that has ended: as init would
-                        continue
-                    found.add(f"{pid} {fields[19]}")
-    return found
+    """`PID START` of children, and of orphans of children; zombies, too, until somebody has waited for them."""
+    return {f"{pid} {start}" for pid, _, start in _children()}
 
 
 def command_line(process: str) -> str:
