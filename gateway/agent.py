@@ -10,7 +10,6 @@ import asyncio
 import fcntl
 import gc
 import logging
-import os
 import secrets
 import signal
 from contextlib import suppress
@@ -30,8 +29,9 @@ from gateway.esdk_server.server import EsdkServer
 from gateway.field.line_commands import LineCommands
 from gateway.field.lines import Lines
 from gateway.field.serial_buses import SerialBuses
-from gateway.host.facts import Facts, boot_id
+from gateway.host.facts import Facts, boot_id, max_processes, ram_bytes
 from gateway.host.files import read_limited
+from gateway.host.process import shield_from_oom
 from gateway.images.export import Forms
 from gateway.images.puller import Puller
 from gateway.images.store import ImageStore
@@ -66,6 +66,8 @@ log = logging.getLogger(__name__)
 
 MAX_DOCUMENT_BYTES = 1 << 20
 NEWS_LIMIT = 1024
+MIN_APPS_BYTES = 32 << 20
+"""For all APPs together, on a board whose profile reserves more than it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class DataLine:
 def run(profile: Path, config: Path | None, paths: Paths) -> int:
     """Run the agent until SIGTERM or SIGINT; the exit status of the process. Its APPs go on afterwards."""
     paths.prepare()
+    shield_from_oom()
     with _OnlyAgent(paths):
         try:
             import uvloop
@@ -201,7 +204,7 @@ async def build_control_line(site: Site) -> ControlLine:
     await engine.prepare()
     news: NewsQueue[News] = NewsQueue(NEWS_LIMIT)
     executor = Executor(engine, puller, endpoints, records, paths.volumes, news.put)
-    memory = (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), profile.reserved_memory_bytes)
+    memory = (ram_bytes(), profile.reserved_memory_bytes)
     keys = KeyRing(paths, site.enrolment, profile)
 
     def permitted(accepted: Desired) -> None:  # once at acceptance, again here: the profile may be a newer one
@@ -242,7 +245,12 @@ def build_engine(name: str, site: Site, store: ImageStore, network: NetworkPort)
             from gateway.engines.oci.engine import OciEngine
             from gateway.engines.oci.options import OciOptions
 
-            options = OciOptions(cache=paths.engine_cache, favordynmods=profile.favordynmods)
+            options = OciOptions(
+                cache=paths.engine_cache,
+                favordynmods=profile.favordynmods,
+                memory_bytes=max(MIN_APPS_BYTES, ram_bytes() - profile.reserved_memory_bytes),
+                processes=max_processes() * 3 // 4,
+            )
             return OciEngine(paths.engine, store, profile.runtimes, log_bytes, options, network)
         case "lxc":
             from gateway.engines.lxc.engine import LxcEngine

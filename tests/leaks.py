@@ -107,7 +107,14 @@ def descriptors() -> set[str]:
 
 def processes() -> set[str]:
     """`PID START` of children, and of orphans of children; zombies, too, until somebody has waited for them."""
-    return {f"{pid} {start}" for pid, _, start in _children()}
+    return {f"{pid} {start}" for pid, _, start in _children() if not _lingers(pid)}
+
+
+def _lingers(pid: int) -> bool:
+    """podman lets the monitor of an exec live on for five minutes; `site/daemons.py` ends it with its service."""
+    with contextlib.suppress(OSError):
+        return b"--exit-delay" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def command_line(process: str) -> str:

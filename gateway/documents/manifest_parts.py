@@ -13,6 +13,7 @@ from gateway.model import app, names
 
 _SHELL: Final = "/bin/sh"
 MIN_MEMORY_BYTES: Final = 4 << 20
+MIN_ROOT_BYTES: Final = 1 << 20
 
 Target = Annotated[str, AfterValidator(forms.target_path)]
 
@@ -36,8 +37,19 @@ class Limits(Model):
             raise ValueError("must be at least 4M: nothing starts with less")
         return value
 
-    def build(self) -> app.Limits:
-        return app.Limits(self.cpus, self.memory, self.pids)
+    def build(self, root_bytes: int | None) -> app.Limits:
+        return app.Limits(self.cpus, self.memory, self.pids, root_bytes)
+
+
+class StorageOptions(Model):
+    size: Bytes | None = None
+
+    @field_validator("size")
+    @classmethod
+    def _enough(cls, value: int | None) -> int | None:
+        if value is not None and value < MIN_ROOT_BYTES:
+            raise ValueError("must be at least 1M: an engine makes its mount points there")
+        return value
 
 
 class Resources(Model):

@@ -12,7 +12,15 @@ from gateway.documents.checks import AppName, Model, Path, Seconds, Text, faults
 from gateway.documents.manifest_esdk import Esdk
 from gateway.documents.manifest_hosted import contradictions
 from gateway.documents.manifest_network import DnsList, ExposeList, Hosts, PortList, parse_each
-from gateway.documents.manifest_parts import Dependency, Deploy, HealthCheck, Tmpfs, TmpfsOptions, Volume
+from gateway.documents.manifest_parts import (
+    Dependency,
+    Deploy,
+    HealthCheck,
+    StorageOptions,
+    Tmpfs,
+    TmpfsOptions,
+    Volume,
+)
 from gateway.errors import InvalidInput
 from gateway.model import app, network
 from gateway.model.image import Reference
@@ -52,6 +60,7 @@ class Service(Model):
     stop_signal: Annotated[str, BeforeValidator(forms.stop_signal)] = "SIGTERM"
     healthcheck: HealthCheck | None = None
     deploy: Deploy = Deploy()
+    storage_opt: StorageOptions = StorageOptions()
     volumes: Annotated[list[Annotated[Volume, BeforeValidator(forms.volume)]], Field(max_length=64)] = []
     tmpfs: Annotated[
         list[Annotated[Tmpfs, BeforeValidator(forms.tmpfs)]],
@@ -185,7 +194,7 @@ class Service(Model):
             stop_grace_period_s=self.stop_grace_period,
             stop_signal=self.stop_signal,
             healthcheck=self.healthcheck.build() if self.healthcheck else None,
-            limits=limits.build(),
+            limits=limits.build(self.storage_opt.size),
             volumes=tuple(
                 app.VolumeMount(str(v.source), v.target, v.read_only) for v in self.volumes if v.type == "volume"
             ),

@@ -10,12 +10,19 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from gateway.model.app import Limits, TmpfsMount
 from gateway.model.image import ImageConfig, Rootfs
 from gateway.model.network import Attachment, Network
 from gateway.model.stats import ContainerStats
+
+DEFAULT_PIDS: Final = 512
+"""For a service without `deploy.resources.limits.pids`: a fork bomb must end somewhere."""
+
+
+OOM_SCORE: Final = 300
+"""Of every container: where the machine is out of memory, an APP goes before the agent and what the system needs."""
 
 
 @dataclass(frozen=True, slots=True)

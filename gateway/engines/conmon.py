@@ -20,6 +20,8 @@ from gateway.host import cgroup
 log = logging.getLogger(__name__)
 
 CREATE_TIMEOUT_S = 30.0
+CPUS = 0.1
+"""Of one processor, for what it copies into the log: an APP that writes faster waits, and no neighbour does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +31,15 @@ class Monitor:
     container: str
     bundle: Path
     exits: Path
-    log_bytes: int
+    log_file_bytes: int
+    """When a file of the log's ring is full."""
     prefix: tuple[str, ...]
     """Enters the engine's mount namespace; empty where there is none."""
     runtime: str
     arguments: tuple[str, ...]
     """Of the runtime, before the ones that conmon adds: `create --bundle DIRECTORY --pid-file FILE CONTAINER`."""
     cgroup: str
-    """Where conmon is to live: not in the agent's group, or it dies with a restart of the agent's unit."""
+    """Where this one is to live: not in the agent's group, or it dies with a restart of the agent's unit."""
 
 
 def create(monitor: Monitor) -> int:
@@ -68,7 +71,7 @@ def _argv(monitor: Monitor) -> list[str]:
     return [
         *monitor.prefix, "conmon", "--api-version", "1", "-c", name, "-u", name, "-n", name, "-r", monitor.runtime,
         "-b", str(bundle), "-p", str(bundle / "pidfile"), "-P", str(bundle / "conmon.pid"),
-        "-l", f"k8s-file:{bundle / 'ctr.log'}", "--log-size-max", str(monitor.log_bytes), "--no-sync-log",
+        "-l", f"k8s-file:{bundle / 'ctr.log'}", "--log-size-max", str(monitor.log_file_bytes), "--no-sync-log",
         "--exit-dir", str(monitor.exits), "--persist-dir", str(bundle), "--socket-dir-path", str(bundle),
         "--full-attach", "--log-level", "error",
         *(word for argument in monitor.arguments for word in ("--runtime-arg", argument)),
@@ -96,6 +99,11 @@ def _leave_our_cgroup(pid: int, group: str) -> None:
         cgroup.move(pid, group)
     except OSError as refused:
         log.warning("conmon stays in the agent's cgroup: the unit needs KillMode=process cause=%s", refused)
+        return
+    try:
+        cgroup.limit(group, cpus=CPUS)
+    except OSError as refused:
+        log.warning("a flood of log lines may take a processor cause=%s", refused)
 
 
 def _read_line(descriptor: int, timeout_s: float) -> bytes:

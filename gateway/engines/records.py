@@ -3,7 +3,7 @@
     containers/<id>/record.json   who it is (schema, app, service, generation, digest)
     containers/<id>/process.json  its main process: pid and start time, so that a pid that was used again is no mistake
     containers/<id>/started       made when its first instruction was let loose; holds the time
-    containers/<id>/config.json, rootfs/, upper/, work/, pidfile, conmon.pid, ctr.log
+    containers/<id>/config.json, rootfs/, scratch/, pidfile, conmon.pid, ctr.log*
     exits/<id>                    the exit code, written by conmon
 
 tmpfs is gone after a reboot, and so are the containers: nothing here needs an fsync.
@@ -75,7 +75,7 @@ class Records:
         """The bundle directory of a new container. FileExistsError if the id was used already."""
         directory = self.directory(spec.id)
         directory.mkdir(mode=0o700)
-        for name in ("rootfs", "upper", "work"):
+        for name in ("rootfs", "scratch"):
             (directory / name).mkdir(mode=0o755)
         record = {
             "schema": SCHEMA, "app": spec.app, "service": spec.service, "generation": spec.generation,

@@ -1,7 +1,7 @@
 """cgroups v1, hybrid and v2 behind a few functions: which mode, make a parent, move a process, read OOM kills, remove.
 
 A group is named by its path below the root of a hierarchy (`fieldgate/app.service.1`); v1 has one per controller.
-Limits are written by the OCI runtime, not here. Used by `engines/oci/`.
+Limits of a container are written by its runtime, those of all together here. Used by `engines/oci/`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ FAVOUR_CHANGES_SINCE: Final = (6, 0)
 """Linux version."""
 
 
+CPU_PERIOD_US: Final = 10_000
+"""Short: what is bounded works in many small portions, and others get their turn in between."""
+
+
 class Mode(StrEnum):
     V1 = "v1"
     HYBRID = "hybrid"
@@ -48,7 +52,7 @@ def _hierarchies() -> list[Path]:
 
 
 def make_parent(name: str) -> None:
-    """The group that holds all our containers; on v2 with its controllers handed down before the first child.
+    """A group that holds groups of ours; on v2 with its controllers handed down before the first child.
 
     OSError when this process may not (no delegation).
     """
@@ -60,6 +64,32 @@ def make_parent(name: str) -> None:
     wanted = " ".join(f"+{controller}" for controller in CONTROLLERS if controller in available)
     (ROOT / "cgroup.subtree_control").write_text(wanted)
     (parent / "cgroup.subtree_control").write_text(wanted)
+
+
+def limit(
+    name: str, *, memory_bytes: int | None = None, processes: int | None = None, cpus: float | None = None
+) -> None:
+    """Bound what the group and all below it may use together; made where needed. OSError when it may not."""
+    wanted = {
+        ("memory", "memory.limit_in_bytes", "memory.max"): memory_bytes,
+        ("pids", "pids.max", "pids.max"): processes,
+    }
+    for (controller, v1_file, v2_file), value in wanted.items():
+        if value is not None:
+            _write(controller, name, v1_file, v2_file, str(value))
+    if cpus is not None:
+        quota = int(cpus * CPU_PERIOD_US)
+        if mode() is Mode.V2:
+            _write("cpu", name, "", "cpu.max", f"{quota} {CPU_PERIOD_US}")
+        else:
+            _write("cpu", name, "cpu.cfs_period_us", "", str(CPU_PERIOD_US))
+            _write("cpu", name, "cpu.cfs_quota_us", "", str(quota))
+
+
+def _write(controller: str, name: str, v1_file: str, v2_file: str, value: str) -> None:
+    root, file = (ROOT, v2_file) if mode() is Mode.V2 else (ROOT / controller, v1_file)
+    (root / name).mkdir(parents=True, exist_ok=True)
+    (root / name / file).write_text(value)
 
 
 def favour_changes() -> bool:

@@ -58,6 +58,16 @@ def boot_id() -> str:
     return _line("/proc/sys/kernel/random/boot_id")
 
 
+def ram_bytes() -> int:
+    """Memory of the board."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def max_processes() -> int:
+    """How many processes and threads the kernel lets there be at once."""
+    return min(int(_line(f"/proc/sys/kernel/{name}") or 32768) for name in ("pid_max", "threads-max"))
+
+
 def _line(path: str) -> str:
     with contextlib.suppress(OSError):
         return Path(path).read_text(errors="replace").strip("\0\n ")[:200]

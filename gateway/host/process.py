@@ -13,12 +13,15 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from gateway.errors import TimedOut, ToolFailed, Unavailable
 
 MAX_OUTPUT_BYTES = 1 << 20
 _CHUNK_BYTES = 64 << 10
+OOM_SCORE = -900
+"""What it starts inherits it; a container has a score of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,15 @@ class Finished:
     exit_code: int
     stdout: bytes
     stderr: bytes
+
+
+def shield_from_oom() -> bool:
+    """Ask the kernel to take others first when the machine runs out of memory; False where this process may not ask."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
+    except OSError:
+        return False
+    return True
 
 
 async def run_tool(

@@ -12,6 +12,7 @@ Protocol: one JSON object a line over a Unix stream socket, one answer each: `{"
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import socket
 import sys
@@ -75,6 +76,11 @@ class _Connection:
         return answer
 
     def close(self) -> None:
+        """Returns when the chip has given the lines back, as close(2) of a real one does."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+            while self._socket.recv(65536):
+                pass
         self._socket.close()
 
 

@@ -64,6 +64,9 @@ class Limits:
     cpus: float | None = None
     memory_bytes: int | None = None
     pids: int | None = None
+    """None: the engine's own bound (512)."""
+    root_bytes: int | None = None
+    """What may be written to the root file system, which is gone with the container. None: 64 MiB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Every engine that this machine can run, each with a run directory of its own, torn down after each test.
 
-A test marked `kernel` is for engines that have one below them: not for the simulated one.
+A test that is marked is not for every engine: see WITHOUT, and docs/engines.md for what each cannot do.
 """
 
 from __future__ import annotations
@@ -43,13 +43,23 @@ ENGINES: Final[dict[str, How]] = {
     "simulated": _simulated,
 }
 """By name, what makes engines that find each other's containers: the parameters of every test that wants one."""
-WITHOUT: Final = {"kernel": ("simulated",), "daemon": tuple(ENGINES)}
+WITHOUT: Final = {
+    "kernel": ("simulated",),
+    "daemon": tuple(ENGINES),
+    "bounded_root": ("simulated", "docker", "podman"),
+    "log_ring": ("simulated", "podman"),
+}
 """By marker of a test, the engines that it is not for."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "kernel: shows what only an engine with a kernel below can do")
-    config.addinivalue_line("markers", "daemon: is about what lies in the store of a daemon")
+    for line in (
+        "kernel: shows what only an engine with a kernel below can do",
+        "daemon: is about what lies in the store of a daemon",
+        "bounded_root: for engines that bound what is written to a root file system",
+        "log_ring: for engines whose log keeps a whole file when it begins another",
+    ):
+        config.addinivalue_line("markers", line)
 
 
 DAEMONS: Final[dict[str, Callable[[], ApiDaemon]]] = {"docker": DockerDaemon, "podman": PodmanService}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from gateway.engines.base import ContainerSpec
+from gateway.engines.base import DEFAULT_PIDS, OOM_SCORE, ContainerSpec
 from gateway.engines.docker.inspection import APP, BOOT, DIGEST, GENERATION, INSTANCE, SERVICE
 from gateway.engines.process import capabilities_of, process_arguments
 from gateway.errors import NotSupported
@@ -25,7 +25,6 @@ UNDERSTOOD: Final = frozenset({
 SHARED_MEMORY_BYTES: Final = 16 << 20
 LOG_FILES: Final = 2
 """The older half goes when the newer one is full: the log is never cut to nothing."""
-NO_LIMIT: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,11 @@ def refuse_unsupported(spec: ContainerSpec, engine: str) -> None:
     for field in fields(spec):
         if field.name not in UNDERSTOOD and getattr(spec, field.name) != field.default:
             raise NotSupported(f"cannot create {spec.id}: engine {engine} does not support `{field.name}`")
+    if spec.limits.root_bytes is not None:
+        raise NotSupported(
+            f"cannot create {spec.id}: engine {engine} does not support `storage_opt`",
+            hint="read_only with a tmpfs bounds what it writes",
+        )
 
 
 def request(
@@ -89,7 +93,8 @@ def _host_config(spec: ContainerSpec, log_bytes: int) -> dict[str, Any]:
         "ReadonlyRootfs": spec.read_only,
         "IpcMode": "private",
         "ShmSize": SHARED_MEMORY_BYTES,
-        "PidsLimit": NO_LIMIT if limits.pids is None else limits.pids,
+        "PidsLimit": limits.pids or DEFAULT_PIDS,
+        "OomScoreAdj": OOM_SCORE,
         "Mounts": [_bind(str(mount.source), mount.target, mount.read_only) for mount in spec.mounts],
         "Tmpfs": {entry.target: f"rw,nosuid,nodev,mode=1777,size={entry.size_bytes}" for entry in spec.tmpfs},
         "Devices": [{"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rw"} for path in spec.devices],

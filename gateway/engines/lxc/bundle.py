@@ -20,7 +20,7 @@ from gateway.engines.lxc import config, mountpoints, seccomp
 from gateway.engines.oci import seccomp as profile
 from gateway.engines.oci.bundle import MASKED_PATHS
 from gateway.engines.process import capabilities_of, process_arguments
-from gateway.host import mounts
+from gateway.engines.rootfs import mount_root
 from gateway.model.image import Rootfs
 from gateway.model.network import Attachment
 
@@ -33,7 +33,7 @@ def write(
 ) -> None:
     """Blocks. InvalidInput, Unavailable: something in `spec` cannot be had. OSError."""
     root = directory / "rootfs"
-    mounts.mount_overlay(root, image.layers, directory / "upper", directory / "work")
+    mount_root(directory, image.layers, spec.limits.root_bytes)
     for name in DIRECTORIES:
         mountpoints.make(root, name, directory=True)
     directory_inside = spec.working_dir or image.config.working_dir or "/"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway.engines.base import ContainerSpec, Mount
+from gateway.engines.base import DEFAULT_PIDS, OOM_SCORE, ContainerSpec, Mount
 from gateway.engines.devices import DeviceNode
 from gateway.engines.oci.bundle import (
     CPU_PERIOD_US,
@@ -157,8 +157,8 @@ def _limits(spec: ContainerSpec, place: Place) -> Iterator[tuple[str, str]]:
         yield f"{prefix}.devices.allow", f"{device} rw"
     for _, node in place.devices:
         yield f"{prefix}.devices.allow", f"{node.kind} {node.major}:{node.minor} rw"
-    if limits.pids is not None:
-        yield f"{prefix}.pids.max", str(limits.pids)
+    yield f"{prefix}.pids.max", str(limits.pids or DEFAULT_PIDS)
+    yield "lxc.proc.oom_score_adj", str(OOM_SCORE)
     if limits.memory_bytes is not None:
         yield f"{prefix}.memory.{'max' if place.cgroup_v2 else 'limit_in_bytes'}", str(limits.memory_bytes)
         if place.cgroup_v2:

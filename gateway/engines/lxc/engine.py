@@ -54,7 +54,10 @@ class LxcEngine:
         self._network = network
         self._records = Records(run)
         self._exits = Exits(self._records.exits)
+        self._keeper = logs.Keeper()
         self._group, self._monitors_group = monitored.groups(run)
+        # Beside lxc's own: on cgroup v2 what is to be bounded must lie in a group without processes.
+        self._writers_group = f"{self._monitors_group}-log"
 
     @cached_property
     def _mode(self) -> cgroup.Mode:
@@ -64,8 +67,10 @@ class LxcEngine:
         if shutil.which("lxc-start") is None or shutil.which("conmon") is None:
             raise NotSupported("cannot use engine lxc: lxc-start or conmon is missing", hint="apt install lxc conmon")
         self._records.prepare()
-        cgroup.make_parent(self._group)
+        for group in (self._group, self._writers_group):
+            cgroup.make_parent(group)
         self._exits.open()
+        self._keeper.open()
         for container in self._records.names():
             await self._adopt(container)
         log.info("engine ready runtime=lxc cgroups=%s", self._mode)
@@ -79,6 +84,8 @@ class LxcEngine:
             return
         if self._records.started_ns(container) and tools.waits(process):
             (self.directory(container) / "started").unlink(missing_ok=True)  # it was about to be
+        with contextlib.suppress(OSError):  # of one whose conmon made none
+            self._keeper.watch(self._records.log(container))
         if process.alive():
             self._exits.watch(container, process)
 
@@ -95,10 +102,11 @@ class LxcEngine:
         try:
             await asyncio.to_thread(bundle.write, spec, image, directory, groups, self._mode is cgroup.Mode.V2, network)
             monitor = conmon.Monitor(
-                spec.id, directory, self._records.exits, self._log_bytes, (), "/bin/sh",
-                (str(directory / "launch"),), self._monitors_group,
+                spec.id, directory, self._records.exits, logs.file_bytes(self._log_bytes), (), "/bin/sh",
+                (str(directory / "launch"),), f"{self._writers_group}/{spec.id}",
             )  # fmt: skip
             starter = await asyncio.to_thread(conmon.create, monitor)
+            self._keeper.watch(self._records.log(spec.id))
             self._records.set_process(spec.id, await tools.created(directory, starter))
         except BaseException as failure:
             await asyncio.shield(self.remove(spec.id))
@@ -148,12 +156,13 @@ class LxcEngine:
         if container not in self._records.names():
             return
         self._exits.forget(container)
+        self._keeper.forget(self._records.log(container))
         directory = self.directory(container)
         await self._end(container)
         await asyncio.to_thread(mounts.unmount_below, directory)
-        for group in (f"{self._group}/{container}", f"{self._monitors_group}/{container}"):
-            with contextlib.suppress(OSError):  # lxc removes them; this is for one that was killed half-way
-                await asyncio.to_thread(cgroup.remove, group)
+        for group in (self._group, self._monitors_group, self._writers_group):
+            with contextlib.suppress(OSError):  # lxc removes its own, unless it was killed half-way
+                await asyncio.to_thread(cgroup.remove, f"{group}/{container}")
         tools.forget_lock(directory)
         self._records.remove(container)
 
@@ -219,6 +228,7 @@ class LxcEngine:
 
     async def close(self) -> None:
         self._exits.close()
+        self._keeper.close()
 
     async def teardown(self) -> None:
         for container in self._records.names():
@@ -227,7 +237,8 @@ class LxcEngine:
             except FieldgateError as failure:
                 log.error("cannot remove container id=%s cause=%s", container, failure)
         self._exits.close()
-        for group in (self._group, self._monitors_group):
+        self._keeper.close()
+        for group in (self._group, self._monitors_group, self._writers_group):
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(cgroup.remove, group)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from gateway.engines.base import ContainerSpec
+from gateway.engines.base import DEFAULT_PIDS, OOM_SCORE, ContainerSpec
 from gateway.engines.devices import DeviceNode
 from gateway.engines.oci.joining import Joined
 from gateway.engines.process import capabilities_of, process_arguments
@@ -83,6 +83,7 @@ def config(
             "cwd": spec.working_dir or image.working_dir or (joined.package if joined is not None else "/"),
             "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
             "noNewPrivileges": True,
+            "oomScoreAdj": OOM_SCORE,
         },
         "root": {"path": "rootfs", "readonly": spec.read_only or (joined is not None and joined.read_only)},
         "mounts": [*_system_mounts(spec, joined), *_own_mounts(spec)],
@@ -133,8 +134,7 @@ def _resources(spec: ContainerSpec, host: HostFacts) -> dict[str, Any]:
         resources["memory"] = {"limit": limits.memory_bytes}
         if host.cgroup_v2:
             resources["unified"] = {"memory.oom.group": "1"}
-    if limits.pids is not None:
-        resources["pids"] = {"limit": limits.pids}
+    resources["pids"] = {"limit": limits.pids or DEFAULT_PIDS}
     if limits.cpus is not None:
         resources["cpu"] = {"quota": int(limits.cpus * CPU_PERIOD_US), "period": CPU_PERIOD_US}
     return resources

@@ -39,6 +39,7 @@ from gateway.engines.oci.options import OciOptions
 from gateway.engines.oci.seccomp_filter import Filters, Told
 from gateway.engines.process import capabilities_of
 from gateway.engines.records import Record, Records
+from gateway.engines.rootfs import mount_root
 from gateway.engines.users import User
 from gateway.errors import (
     Conflict,
@@ -82,6 +83,7 @@ class OciEngine:
         self._network = network
         self._records = Records(run)
         self._exits = Exits(self._records.exits)
+        self._keeper = logs.Keeper()
         self._group, self._monitors_group = monitored.groups(run)
 
     @cached_property
@@ -114,13 +116,23 @@ class OciEngine:
         self._records.prepare()
         self._runtime.root.mkdir(mode=0o700, exist_ok=True)
         await self._namespace.prepare()
-        cgroup.make_parent(self._group)
+        for group in (self._group, self._monitors_group):
+            cgroup.make_parent(group)
+        self._bound_all()
         favoured = self._options.favordynmods and self._favour_changes()
         self._exits.open()
+        self._keeper.open()
         for container in self._records.names():
             await self._adopt(container)
         name = Path(self._runtime_path).name
         log.info("engine ready runtime=%s cgroups=%s favordynmods=%s", name, self._mode, favoured)
+
+    def _bound_all(self) -> None:
+        """What all containers may take together, whatever each of them may: the rest is for system and agent."""
+        try:
+            cgroup.limit(self._group, memory_bytes=self._options.memory_bytes, processes=self._options.processes)
+        except OSError as refused:
+            log.warning("containers together are not bounded, each is by its own limits cause=%s", refused)
 
     @staticmethod
     def _favour_changes() -> bool:
@@ -139,6 +151,8 @@ class OciEngine:
             return
         if not self._records.started_ns(container) and await self._runtime.is_running(container):
             self._records.set_started(container)
+        with contextlib.suppress(OSError):  # of one whose conmon made none
+            self._keeper.watch(self._records.log(container))
         if process.alive():
             self._exits.watch(container, process)
         else:
@@ -179,10 +193,11 @@ class OciEngine:
             made = await prepare(spec, image, directory)
             (directory / "config.json").write_text(json.dumps(self._config(*made, image, told, attached)))
             monitor = conmon.Monitor(
-                spec.id, directory, self._records.exits, self._log_bytes, self._namespace.prefix,
-                self._runtime.path, ("--root", str(self._runtime.root)), self._monitors_group,
+                spec.id, directory, self._records.exits, logs.file_bytes(self._log_bytes), self._namespace.prefix,
+                self._runtime.path, ("--root", str(self._runtime.root)), f"{self._monitors_group}/{spec.id}",
             )  # fmt: skip
             pid = await asyncio.to_thread(conmon.create, monitor)
+            self._keeper.watch(self._records.log(spec.id))
             self._records.set_process(spec.id, pid)
             self._guests.check_host(spec.id)
             self._filters.check_taken(told, self._runtime.root / spec.id)
@@ -201,9 +216,7 @@ class OciEngine:
         """A root file system of its own below `directory`; what the bundle is made from."""
         if image.is_package:
             raise InvalidInput(f"cannot create {spec.id}: {spec.image} is a package: x-esdk.host says where it lives")
-        await self._namespace.call(
-            lambda: mounts.mount_overlay(directory / "rootfs", image.layers, directory / "upper", directory / "work")
-        )
+        await self._namespace.call(lambda: mount_root(directory, image.layers, spec.limits.root_bytes))
         user = user_of(spec.user or image.config.user, image.layers)
         if spec.network is not None:
             return spec, user, None
@@ -262,14 +275,16 @@ class OciEngine:
         if container not in self._records.names():
             return
         self._exits.forget(container)
+        self._keeper.forget(self._records.log(container))
         monitor = pids.identify(self._records.monitor(container))
         await self._runtime.delete(container)
         if not await pids.wait_gone(monitor, monitored.EXIT_FILE_WAIT_S):
             log.warning("conmon outlives its container id=%s pid=%s", container, monitor.pid)
         await self._namespace.call(lambda: mounts.unmount_below(self._records.directory(container)))
         await self._namespace.call(lambda: cgroup.remove_stray(f"{self._group}/{container}"))
-        with contextlib.suppress(OSError):  # the runtime removes it; this is for one that was killed half-way
-            await asyncio.to_thread(cgroup.remove, f"{self._group}/{container}")
+        for group in (self._group, self._monitors_group):
+            with contextlib.suppress(OSError):  # the runtime removes its own, unless it was killed half-way
+                await asyncio.to_thread(cgroup.remove, f"{group}/{container}")
         self._records.remove(container)
 
     async def list(self) -> Sequence[ContainerStatus]:
@@ -319,6 +334,7 @@ class OciEngine:
 
     async def close(self) -> None:
         self._exits.close()
+        self._keeper.close()
         self._namespace.close()
 
     async def teardown(self) -> None:
@@ -328,6 +344,7 @@ class OciEngine:
             except FieldgateError as failure:
                 log.error("cannot remove container id=%s cause=%s", container, failure)
         self._exits.close()
+        self._keeper.close()
         await self._namespace.call(lambda: cgroup.remove_stray(self._group))
         self._namespace.teardown()
         for group in (self._group, self._monitors_group):

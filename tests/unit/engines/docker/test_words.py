@@ -71,6 +71,8 @@ def test_everything_that_is_asked_for_is_said() -> None:
 def test_what_it_cannot_do_is_refused_by_name() -> None:
     with pytest.raises(NotSupported, match="engine docker does not support `host`"):
         refuse_unsupported(replace(SPEC, host=HostContainer("a.b.1", 7)), "docker")
+    with pytest.raises(NotSupported, match="engine docker does not support `storage_opt`"):
+        refuse_unsupported(replace(SPEC, limits=Limits(root_bytes=1 << 20)), "docker")
 
     @dataclass(frozen=True, slots=True)
     class Newer(ContainerSpec):
