@@ -44,7 +44,7 @@ from gateway.model.enrolment import Enrolment
 from gateway.model.profile import Profile
 from gateway.network.network import Network
 from gateway.network.uplinks import Uplinks
-from gateway.operations import Operations, Rooms
+from gateway.operations import Images, Operations, Rooms
 from gateway.operations.audit import Audit
 from gateway.operations.remote import Remote
 from gateway.outbox.outbox import Outbox
@@ -87,6 +87,7 @@ class ControlLine:
 
     engine: Engine
     network: Network
+    images: Images
     endpoints: Endpoints
     keys: KeyRing
     acceptance: Acceptance
@@ -133,8 +134,8 @@ async def _main(profile: Path, config: Path | None, paths: Paths) -> int:
     audit.load()
     rooms = Rooms(
         control.acceptance, control.reconciler, control.engine,
-        data.table, data.outbox, data.pipeline, data.lines, data.buses, audit, lambda: asdict(link.status()),
-        uplinks.links, uplinks.status,
+        data.table, data.outbox, data.pipeline, data.lines, data.buses, audit, control.images,
+        lambda: asdict(link.status()), uplinks.links, uplinks.status,
     )  # fmt: skip
     operations = Operations(site.enrolment, site.profile.name, rooms, stop)
     challenges = Challenges(boot_id(), lambda: secrets.token_hex(16))
@@ -224,7 +225,8 @@ async def build_control_line(site: Site) -> ControlLine:
         network.keep_only,
     )
     acceptance = Acceptance(site.border, keys, desired, reconciler.wake)
-    return ControlLine(engine, network, endpoints, keys, acceptance, reconciler)
+    images = Images(store, puller, reconciler.clean_images)
+    return ControlLine(engine, network, images, endpoints, keys, acceptance, reconciler)
 
 
 def build_network(site: Site) -> Network:

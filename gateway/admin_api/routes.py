@@ -1,4 +1,4 @@
-"""The one table of what the admin socket offers. Streams are one JSON object per line."""
+"""The one table of what the admin socket offers. Streams are one JSON object per line; `{"error": ...}` ends one."""
 
 from __future__ import annotations
 
@@ -140,6 +140,19 @@ async def deploy(call: Call) -> Answer:
     return await call.operations.deploy(call.path["authority"], call.body)
 
 
+async def images(call: Call) -> Answer:
+    return call.operations.images.list()
+
+
+async def import_images(call: Call) -> Answer:
+    return call.operations.images.import_archive(call.query.get("file", ""))
+
+
+async def remove_image(call: Call) -> Answer:
+    await call.operations.images.remove(call.query.get("image", ""))
+    return None
+
+
 async def purge(call: Call) -> Answer:
     await call.operations.purge(call.path["app"])
     return None
@@ -175,6 +188,9 @@ ROUTES: Final = (
     Route("POST", "/v1/terminals/{terminal}/size", terminal_size),
     Route("GET", "/v1/tags", tags),
     Route("PUT", "/v1/desired/{authority}", deploy),
+    Route("GET", "/v1/images", images),
+    Route("POST", "/v1/images", import_images),
+    Route("DELETE", "/v1/images", remove_image),
     Route("DELETE", "/v1/volumes/{app}", purge),
     Route("POST", "/v1/down", down),
 )

@@ -63,8 +63,11 @@ def _endpoint(route: Route, operations: Operations) -> Callable[[Request], Await
 
 
 async def _lines(items: AsyncIterator[Any]) -> AsyncIterator[bytes]:
-    async for item in items:
-        yield canonical(item) + b"\n"
+    try:
+        async for item in items:
+            yield canonical(item) + b"\n"
+    except FieldgateError as failure:  # the status was sent long ago
+        yield canonical({"error": failure.to_json()}) + b"\n"
 
 
 async def _unknown(request: Request, _: Exception) -> Response:

@@ -39,12 +39,15 @@ class Agent:
         finally:
             connection.close()
 
-    def stream(self, target: str) -> Iterator[Any]:
-        """One JSON value per line, until the agent ends it."""
+    def stream(self, target: str, method: str = "GET") -> Iterator[Any]:
+        """One JSON value per line, until the agent ends it; raises the error that it ends with."""
         connection = _UnixConnection(self._path, None)
         try:
-            for line in self._request(connection, "GET", target, b""):
-                yield json.loads(line)
+            for line in self._request(connection, method, target, b""):
+                value = json.loads(line)
+                if isinstance(value, dict) and value.keys() == {"error"}:
+                    raise from_json(value["error"])
+                yield value
         finally:
             connection.close()
 

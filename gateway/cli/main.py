@@ -14,6 +14,7 @@ from gateway.cli import (
     doctor,
     down,
     exec,
+    images,
     logs,
     pin,
     restart,
@@ -30,7 +31,8 @@ from gateway.errors import FieldgateError, Unavailable
 from gateway.paths import Paths
 
 COMMANDS = (
-    run, status, apps, why, logs, exec, shell, stats, top, restart, rollback, pin, audit, tags, deploy, doctor, down,
+    run, status, apps, why, logs, exec, shell, stats, top, restart, rollback, pin, audit, tags, images,
+    deploy, doctor, down,
 )  # fmt: skip
 
 

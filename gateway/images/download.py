@@ -12,8 +12,7 @@ from typing import Final
 
 from gateway.errors import Corrupted, Unavailable
 from gateway.images.manifest import Descriptor
-from gateway.images.registry import Registry
-from gateway.images.transport import Answer
+from gateway.images.source import Body, Source
 
 SYNC_EVERY_BYTES: Final = 4 << 20
 """The most that a power cut costs."""
@@ -31,10 +30,10 @@ class Download:
         self._hash = hashlib.sha256()
         self._hashed = False
 
-    def attempt(self, registry: Registry, repository: str) -> None:
+    def attempt(self, source: Source, repository: str) -> None:
         """Fetch what is missing; returns when the file is whole, verified and fsynced.
 
-        Unavailable: the link or the registry failed; what came is kept. Corrupted: the bytes are not the blob's, and
+        Unavailable: the link or the source failed; what came is kept. Corrupted: the bytes are not the blob's, and
         the file was emptied.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -43,8 +42,8 @@ class Download:
                 self._rehash(file.fileno())
             os.lseek(file.fileno(), self.offset, os.SEEK_SET)
             if self.offset < self.blob.size:
-                with registry.blob(repository, self.blob.digest, self.offset) as answer:
-                    self._receive(answer, file.fileno())
+                with source.blob(repository, self.blob.digest, self.offset) as body:
+                    self._receive(body, file.fileno())
             if f"sha256:{self._hash.hexdigest()}" != self.blob.digest:
                 self._start_over(file.fileno())
                 raise Corrupted(f"cannot use blob {self.blob.digest}: the bytes that came have another digest")
@@ -60,16 +59,14 @@ class Download:
             self.offset += len(data)
         self._hashed = True
 
-    def _receive(self, answer: Answer, descriptor: int) -> None:
-        """Append the body. A 200 where a range was asked for starts at 0: what we have of it is skipped, not lost."""
-        skip = self.offset if answer.status == 200 else 0
-        announced = answer.header("Content-Length")
-        expected = self.blob.size - (0 if answer.status == 200 else self.offset)
-        if announced.isdigit() and int(announced) != expected:
-            raise Corrupted(f"cannot use blob {self.blob.digest}: the registry has {announced} bytes, not {expected}")
+    def _receive(self, body: Body, descriptor: int) -> None:
+        """Append the body. One that starts before what we asked for repeats what we have: that is skipped, not lost."""
+        skip, expected = self.offset - body.start, self.blob.size - body.start
+        if body.size is not None and body.size != expected:
+            raise Corrupted(f"cannot use blob {self.blob.digest}: its source has {body.size} bytes, not {expected}")
         unsynced = 0
         try:
-            while data := answer.read(CHUNK_BYTES):
+            while data := body.read(CHUNK_BYTES):
                 self.received += len(data)
                 skipped = min(skip, len(data))
                 skip -= skipped

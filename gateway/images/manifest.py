@@ -1,7 +1,7 @@
 """OCI and Docker manifests, indexes and image configurations: bytes in, checked dataclasses out.
 
 Pure. Sources: OCI image-spec 1.1 (manifest.md, image-index.md, config.md), Docker image manifest version 2 schema 2.
-Used by `puller.py` and, for the configuration, by `store.py`.
+Used by `puller.py`, `archive.py` and, for the configuration, by `store.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ MAX_CONFIG_BYTES: Final = 4 << 20
 MAX_LAYERS: Final = 96
 """overlayfs takes about 120 lower layers on one page of mount options; nobody needs that many on a gateway."""
 MAX_LAYER_BYTES: Final = 8 << 30
+MAX_LAYOUT_IMAGES: Final = 64
+_NAME_ANNOTATION: Final = "org.opencontainers.image.ref.name"
+"""A whole reference, or only its tag."""
 
 INDEX_TYPES: Final = (
     "application/vnd.oci.image.index.v1+json",
@@ -51,6 +54,14 @@ class Descriptor:
 
 
 @dataclass(frozen=True, slots=True)
+class LayoutImage:
+    """What an image layout's index.json names: a manifest or an index, and what the archive's maker called it."""
+
+    descriptor: Descriptor
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """One image of one platform. `layers` run from the lowest to the uppermost."""
 
@@ -71,6 +82,18 @@ class Configuration:
     def runs_on(self, board: str) -> bool:
         """`board`: `arm/v7`. A package may have nothing in it that depends on the processor."""
         return self.architecture == board.partition("/")[0] or (self.is_package and self.architecture == ANY)
+
+
+def parse_layout(raw: bytes) -> tuple[LayoutImage, ...]:
+    """The images of an index.json (image-layout.md); other things that it may name are left out. InvalidInput."""
+    found = []
+    for index, entry in enumerate(_list(_load(raw, "index.json"), "manifests", "index.json", MAX_LAYOUT_IMAGES)):
+        if entry.get("mediaType") in (*INDEX_TYPES, *MANIFEST_TYPES):
+            annotations = entry.get("annotations")
+            name = annotations.get(_NAME_ANNOTATION) if isinstance(annotations, dict) else None
+            descriptor = _descriptor(entry, f"index.json.manifests[{index}]", MAX_MANIFEST_BYTES)
+            found.append(LayoutImage(descriptor, name if isinstance(name, str) else ""))
+    return tuple(found)
 
 
 def is_index(raw: bytes) -> bool:

@@ -1,7 +1,8 @@
 """Brings a pinned image into the store: manifest, disk check, layers by range over a link that drops, unpack, record.
 
-Retries a bounded number of times without progress; trying again for ever is the reconciler's part. Two pulls of the
-same image or layer run one after the other. Used by `reconcile/`.
+From a registry or from an archive, by the same steps and checks. Retries a registry a bounded number of times without
+progress; trying again for ever is the reconciler's part. Two pulls of the same image or layer run one after the other.
+Used by `reconcile/` and `operations/`.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import logging
 import os
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from gateway.errors import Corrupted, InvalidInput, NotSupported, TimedOut, Unavailable
+from gateway.images.archive import Archive
 from gateway.images.download import Download
 from gateway.images.manifest import Descriptor, Manifest, choose_platform, is_index, parse_configuration, parse_manifest
 from gateway.images.records import Record
 from gateway.images.registry import Credentials, Registry
+from gateway.images.source import Source
 from gateway.images.space import MissingLayer, check_space, needed_bytes
 from gateway.images.store import ImageStore, pinned_digest
 from gateway.lifecycle.backoff import Backoff
@@ -48,10 +51,19 @@ class PullProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where an image comes from; `tries` attempts in a row may bring no byte."""
+
+    source: Source
+    reference: Reference
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Plan:
     """What the manifest says is to be done."""
 
-    reference: Reference
+    origin: _Origin
     manifest: Manifest
     record: Record
     small: dict[str, bytes]
@@ -101,35 +113,51 @@ class Puller:
             if self._store.has(image):
                 return
             registry = Registry(reference.host, self._plain_http, self._credentials)
-            yield PullProgress(0, 0, f"asking {reference.host} for the manifest")
-            plan = await self._resolve(registry, reference)
-            with self._store.reserve(_everything(plan)):
-                self._check_space(image, plan)
-                await asyncio.to_thread(self._store.put_small_blobs, plan.small)
-                done = 0
-                for number, (layer, diff_id) in enumerate(plan.layers, 1):
-                    where = f"layer {number} of {len(plan.layers)}"
-                    async with contextlib.aclosing(self._layer(registry, plan, layer, diff_id)) as steps:
-                        async for bytes_done, verb in steps:
-                            yield PullProgress(
-                                done + bytes_done, plan.total_bytes, f"{verb} {where}", number, len(plan.layers)
-                            )
-                    done += layer.size
-                await asyncio.to_thread(self._store.commit, plan.record)
-            yield PullProgress(plan.total_bytes, plan.total_bytes, "complete")
+            async with contextlib.aclosing(self._bring(_Origin(registry, reference, self._tries))) as steps:
+                async for step in steps:
+                    yield step
+
+    async def take(self, archive: Archive, image: str) -> AsyncGenerator[PullProgress, None]:
+        """As `pull`, from an archive, with one attempt; it stays in the store until an APP has used it."""
+        reference, pinned = Reference.parse(image), pinned_digest(image)
+        async with self._one_at_a_time(pinned), self._without_trouble(pinned):
+            if not self._store.has(image):
+                async with contextlib.aclosing(self._bring(_Origin(archive, reference, 1), imported=True)) as steps:
+                    async for step in steps:
+                        yield step
+            await asyncio.to_thread(self._store.set_imported, image, True)
+
+    async def _bring(self, origin: _Origin, *, imported: bool = False) -> AsyncGenerator[PullProgress, None]:
+        yield PullProgress(0, 0, f"asking {origin.source.host} for the manifest")
+        plan = await self._resolve(origin)
+        with self._store.reserve(_everything(plan)):
+            self._check_space(plan)
+            await asyncio.to_thread(self._store.put_small_blobs, plan.small)
+            done = 0
+            for number, (layer, diff_id) in enumerate(plan.layers, 1):
+                where = f"layer {number} of {len(plan.layers)}"
+                async with contextlib.aclosing(self._layer(plan, layer, diff_id)) as steps:
+                    async for bytes_done, verb in steps:
+                        yield PullProgress(
+                            done + bytes_done, plan.total_bytes, f"{verb} {where}", number, len(plan.layers)
+                        )
+                done += layer.size
+            await asyncio.to_thread(self._store.commit, replace(plan.record, imported=imported))
+        yield PullProgress(plan.total_bytes, plan.total_bytes, "complete")
 
     # The manifest
 
-    async def _resolve(self, registry: Registry, reference: Reference) -> _Plan:
+    async def _resolve(self, origin: _Origin) -> _Plan:
+        reference = origin.reference
         pinned = manifest_digest = reference.digest
-        raw = await self._small(registry, reference, pinned, None)
+        raw = await self._small(origin, pinned, None)
         small = {pinned: raw}
         if is_index(raw):
             manifest_digest = choose_platform(raw, self._architecture).digest
-            raw = small[manifest_digest] = await self._small(registry, reference, manifest_digest, None)
+            raw = small[manifest_digest] = await self._small(origin, manifest_digest, None)
         manifest = parse_manifest(raw)
         config = manifest.config
-        small[config.digest] = await self._small(registry, reference, config.digest, config.size)
+        small[config.digest] = await self._small(origin, config.digest, config.size)
         configuration = parse_configuration(small[config.digest])
         if not configuration.runs_on(self._architecture):
             raise NotSupported(
@@ -141,51 +169,49 @@ class Puller:
                 f" but {len(configuration.diff_ids)} config.rootfs.diff_ids"
             )
         record = Record(str(reference), pinned, manifest_digest, config.digest, configuration.diff_ids)
-        return _Plan(reference, manifest, record, small)
+        return _Plan(origin, manifest, record, small)
 
-    async def _small(self, registry: Registry, reference: Reference, digest: str, size: int | None) -> bytes:
-        """A manifest (`size` None) or configuration: from the store, otherwise from the registry."""
+    async def _small(self, origin: _Origin, digest: str, size: int | None) -> bytes:
+        """A manifest (`size` None) or configuration: from the store, otherwise from its origin."""
+        source, repository = origin.source, origin.reference.repository
 
         def fetch() -> bytes:
             if (stored := self._store.small_blob(digest)) is not None:
                 return stored
             if size is None:
-                return registry.manifest(reference.repository, digest)
-            return registry.small_blob(reference.repository, digest, size)
+                return source.manifest(repository, digest)
+            return source.small_blob(repository, digest, size)
 
-        for failures in range(1, self._tries + 1):
+        for failures in range(1, origin.tries + 1):
             try:
-                return await _in_thread(registry, fetch)
+                return await _in_thread(source, fetch)
             except (Unavailable, TimedOut) as error:
-                await self._before_retry(reference.digest, error, failures)
+                await self._before_retry(origin, error, failures)
         raise AssertionError("unreachable: the last failure raises")
 
     # Layers
 
-    async def _layer(
-        self, registry: Registry, plan: _Plan, layer: Descriptor, diff_id: str
-    ) -> AsyncGenerator[tuple[int, str], None]:
+    async def _layer(self, plan: _Plan, layer: Descriptor, diff_id: str) -> AsyncGenerator[tuple[int, str], None]:
         """Make one layer present; yields (compressed bytes done, what is being done)."""
-        async with self._one_at_a_time(layer.digest), self._one_at_a_time(diff_id):
+        async with self._one_at_a_time(layer.digest, diff_id):
             if self._store.is_complete(layer, diff_id):
                 yield layer.size, "found"
                 return
             if not self._store.has_blob(layer):
-                async with contextlib.aclosing(self._download(registry, plan, layer)) as offsets:
+                async with contextlib.aclosing(self._download(plan, layer)) as offsets:
                     async for offset in offsets:
                         yield offset, "pulling"
             yield layer.size, "unpacking"
             await self._store.unpack(layer, diff_id, self._free_bytes() - self._reserved_disk_bytes)
 
-    async def _download(self, registry: Registry, plan: _Plan, layer: Descriptor) -> AsyncGenerator[int, None]:
+    async def _download(self, plan: _Plan, layer: Descriptor) -> AsyncGenerator[int, None]:
         """Until the blob is in the store: every dropped link is taken up where it dropped."""
+        source, repository = plan.origin.source, plan.origin.reference.repository
         partial = self._store.partial(layer.digest, plan.record.pinned)
         download = Download(partial, layer)
         failures, damaged, before = 0, 0, -1
         while True:
-            task = asyncio.create_task(
-                _in_thread(registry, lambda: download.attempt(registry, plan.reference.repository))
-            )
+            task = asyncio.create_task(_in_thread(source, lambda: download.attempt(source, repository)))
             try:
                 while not (await asyncio.wait([task], timeout=PROGRESS_INTERVAL_S))[0]:
                     if download.offset > before >= 0:
@@ -204,13 +230,13 @@ class Puller:
             except (Unavailable, TimedOut) as error:
                 failures = 1 if download.offset > before >= 0 else failures + 1
                 before = download.offset
-                await self._before_retry(plan.record.pinned, error, failures)
+                await self._before_retry(plan.origin, error, failures)
         await asyncio.to_thread(self._store.accept_blob, partial, layer.digest)
 
-    async def _before_retry(self, pinned: str, error: Unavailable | TimedOut, failures: int) -> None:
+    async def _before_retry(self, origin: _Origin, error: Unavailable | TimedOut, failures: int) -> None:
         """Wait, or give up."""
-        self._troubles[pinned] = error.message
-        if failures >= self._tries:
+        self._troubles[origin.reference.digest] = error.message
+        if failures >= origin.tries:
             raise error
         log.log(logging.WARNING if failures == 1 else logging.DEBUG, "pull interrupted, trying again cause=%s", error)
         await asyncio.sleep(self._retry.delay_s(failures, random.random))
@@ -224,21 +250,32 @@ class Puller:
 
     # Disk
 
-    def _check_space(self, image: str, plan: _Plan) -> None:
+    def _check_space(self, plan: _Plan) -> None:
         missing = {}
         for layer, diff_id in plan.layers:
             if not self._store.is_complete(layer, diff_id):
                 present = layer.size if self._store.has_blob(layer) else self._store.partial_bytes(layer.digest)
                 missing[diff_id] = MissingLayer(layer.size, min(present, layer.size), layer.compression != "none")
-        check_space(image, needed_bytes(missing.values()), self._free_bytes(), self._reserved_disk_bytes)
+        check_space(plan.record.image, needed_bytes(missing.values()), self._free_bytes(), self._reserved_disk_bytes)
 
     def _free_bytes(self) -> int:
         found = os.statvfs(self._store.root)
         return found.f_bavail * found.f_frsize
 
     @contextlib.asynccontextmanager
-    async def _one_at_a_time(self, name: str) -> AsyncIterator[None]:
-        """Pulls that want the same image or layer wait for each other here."""
+    async def _one_at_a_time(self, *names: str) -> AsyncIterator[None]:
+        """Pulls that want the same image or layer wait for each other here.
+
+        An uncompressed layer has one name, not two; and all pulls take names in one order, lest two of them wait for
+        each other for ever.
+        """
+        async with contextlib.AsyncExitStack() as held:
+            for name in sorted(set(names)):
+                await held.enter_async_context(self._held(name))
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _held(self, name: str) -> AsyncIterator[None]:
         lock, users = self._locks.setdefault(name, (asyncio.Lock(), []))
         users.append(None)
         try:
@@ -255,13 +292,13 @@ def _everything(plan: _Plan) -> list[str]:
     return [*plan.record.blobs, *plan.record.diff_ids, *blobs]
 
 
-async def _in_thread(registry: Registry, function: Callable[[], T]) -> T:
+async def _in_thread(source: Source, function: Callable[[], T]) -> T:
     """Run blocking code in a worker thread; a cancelled caller cuts its connection and waits for it to end."""
     task = asyncio.ensure_future(asyncio.to_thread(function))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        registry.abort()
+        source.abort()
         await asyncio.wait([task], timeout=ABORT_TIMEOUT_S)
         if task.done() and not task.cancelled():
             task.exception()  # it was told to fail: nobody needs to hear of it

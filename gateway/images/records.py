@@ -29,6 +29,8 @@ class Record:
     config: str
     diff_ids: tuple[str, ...]
     """Lowest layer first."""
+    imported: bool = False
+    """Came from an archive and no APP has used it yet: it stays until one does, or until it is removed by hand."""
 
     @property
     def blobs(self) -> frozenset[str]:

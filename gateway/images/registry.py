@@ -17,6 +17,7 @@ from urllib.parse import urlencode, urljoin
 from gateway.errors import Corrupted, FieldgateError, NotFound, NotPermitted, NotSupported, Unavailable
 from gateway.images.challenge import Challenge, parse_challenge
 from gateway.images.manifest import INDEX_TYPES, MANIFEST_TYPES, MAX_MANIFEST_BYTES
+from gateway.images.source import Body
 from gateway.images.transport import Answer, Target, Transport
 
 MAX_REDIRECTS: Final = 5
@@ -28,7 +29,7 @@ Credentials = Callable[[str], tuple[str, str] | None]
 
 
 class Registry:
-    """One pull's view of one registry; not shared between threads (but `abort()` may come from anywhere)."""
+    """A `Source`: one pull's view of one registry; not shared between threads (`abort()` may come from anywhere)."""
 
     def __init__(self, host: str, plain_http: Sequence[str], credentials: Credentials | None = None) -> None:
         self.host = host
@@ -46,8 +47,8 @@ class Registry:
         """A blob of exactly `size` bytes, verified, in memory."""
         return self._whole(repository, f"blobs/{digest}", digest, size, {})
 
-    def blob(self, repository: str, digest: str, offset: int) -> Answer:
-        """Open a blob from `offset` on. The answer is 206 from there, or 200 from the start (no ranges there)."""
+    def blob(self, repository: str, digest: str, offset: int) -> Body:
+        """Open a blob from `offset` on (HTTP 206), or from the start where the registry has no ranges (200)."""
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         answer = self._get(repository, f"blobs/{digest}", headers)
         if answer.status == 206:
@@ -56,7 +57,9 @@ class Registry:
                 found = answer.header("Content-Range")[:100]
                 answer.close()
                 raise Unavailable(f"cannot resume {digest} at {offset}: {self.host} sent Content-Range {found!r}")
-        return answer
+        announced = answer.header("Content-Length")
+        size = int(announced) if announced.isdigit() else None
+        return Body(offset if answer.status == 206 else 0, size, answer)
 
     def abort(self) -> None:
         self._transport.abort()

@@ -22,6 +22,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -119,9 +120,21 @@ class ImageStore:
                 del self._images[digest]
                 (self.refs / hexadecimal(digest)).unlink(missing_ok=True)
 
-    def images(self) -> list[str]:
-        """The references that the images were pulled by."""
-        return sorted(record.image for record, _ in self._images.values())
+    def images(self) -> list[Record]:
+        """By reference."""
+        return sorted((record for record, _ in self._images.values()), key=lambda record: record.image)
+
+    def set_imported(self, image: str, imported: bool) -> None:
+        """Whether it stays though no APP uses it. NotFound. Blocks for an fsync."""
+        digest = pinned_digest(image)
+        with self._lock:
+            if digest not in self._images:
+                raise NotFound(f"cannot find image {image} in the store", hint="fieldgate images lists what is there")
+            record, rootfs = self._images[digest]
+            if record.imported != imported:
+                record = replace(record, imported=imported)
+                write_record(self.refs, record)
+                self._images[digest] = (record, rootfs)
 
     # What the puller needs
 
@@ -226,10 +239,14 @@ class ImageStore:
 
     def remove_unreferenced(self, keep: Collection[str]) -> int:
         """Remove every image but those in `keep` (pinned references), their partial downloads, and layers and blobs
-        that no image needs; bytes freed. What a running pull counts on stays. Blocks: call it from a thread.
+        that no image needs; bytes freed. What a running pull counts on stays, and what was imported until it was in
+        `keep` once. Blocks: call it from a thread.
         """
         wanted = {pinned_digest(image) for image in keep}
+        for digest in wanted & self._images.keys():
+            self.set_imported(self._images[digest][0].image, False)
         with self._lock:
+            wanted |= {digest for digest, (record, _) in self._images.items() if record.imported}
             for digest in [digest for digest in self._images if digest not in wanted]:
                 record, _ = self._images.pop(digest)
                 (self.refs / hexadecimal(digest)).unlink(missing_ok=True)

@@ -16,7 +16,9 @@ from gateway.errors import Corrupted, NotSupported
 
 BLOCK: Final = 512
 MAX_EXTENSION_BYTES: Final = 1 << 20
-"""A pax header or a GNU long name. Linux' own limit is 4096 bytes for a path, 64 KiB for an extended attribute."""
+"""All pax headers and GNU long names of one entry; Linux' own limit is 4096 bytes for a path, 64 KiB for an extended
+attribute. The same again for pax headers that hold for all entries.
+"""
 _XATTR: Final = "SCHILY.xattr."
 
 
@@ -52,10 +54,14 @@ class Entry:
 
 
 class TarStream:
-    """Iterate `entries()`; `read()` gives the data of the entry that came last. `source(n)` gives up to n bytes."""
+    """Iterate `entries()`; `read()` gives the data of the entry that came last. `source(n)` gives up to n bytes.
 
-    def __init__(self, source: Callable[[int], bytes]) -> None:
+    `skip(n)`, where the source can do that faster than by reading, drops n bytes; its caller looks for the end.
+    """
+
+    def __init__(self, source: Callable[[int], bytes], skip: Callable[[int], None] | None = None) -> None:
         self._source = source
+        self._skip_source = skip
         self._left = 0
         """Data bytes of the current entry that were not read yet."""
         self._padding = 0
@@ -64,6 +70,7 @@ class TarStream:
         """Corrupted: not a tar, or cut. NotSupported: a sparse or multi-volume member."""
         everywhere: dict[str, bytes] = {}
         extended: dict[str, bytes] = {}
+        everywhere_bytes = extended_bytes = 0
         while True:
             self._skip()
             header = self._exactly(BLOCK)
@@ -73,8 +80,10 @@ class TarStream:
             kind = header[156:157]
             if kind in b"xgLK":
                 size = _number(header[124:136], "size")
-                if size > MAX_EXTENSION_BYTES:
-                    raise Corrupted(f"cannot read tar: an extended header of {size} bytes")
+                everywhere_bytes += size if kind == b"g" else 0
+                extended_bytes += 0 if kind == b"g" else size
+                if max(everywhere_bytes, extended_bytes) > MAX_EXTENSION_BYTES:
+                    raise Corrupted(f"cannot read tar: extended headers of more than {MAX_EXTENSION_BYTES} bytes")
                 body = self._exactly(size)
                 self._padding = -size % BLOCK
                 if kind == b"g":
@@ -85,7 +94,7 @@ class TarStream:
                     extended["path" if kind == b"L" else "linkpath"] = body.split(b"\0", 1)[0]
                 continue
             entry = _entry(header, {**everywhere, **extended})
-            extended = {}
+            extended, extended_bytes = {}, 0
             self._left, self._padding = entry.size, -entry.size % BLOCK
             yield entry
 
@@ -105,6 +114,9 @@ class TarStream:
         return len(self._source(limit))
 
     def _skip(self) -> None:
+        if self._skip_source is not None and self._left:
+            self._skip_source(self._left)
+            self._left = 0
         while self._left:
             self.read(1 << 18)
         self._exactly(self._padding)

@@ -21,6 +21,7 @@ from gateway.model.tags import Sample
 from gateway.model.wire import canonical, to_wire
 from gateway.operations.audit import Audit
 from gateway.operations.execution import By, Execution, nothing_more
+from gateway.operations.images import Images
 from gateway.operations.inspection import Inspection
 from gateway.operations.terminals import Terminals
 from gateway.outbox.outbox import Outbox
@@ -51,6 +52,7 @@ class Rooms:
     lines: Lines
     buses: SerialBuses
     audit: Audit
+    images: Images
     cloud: Callable[[], dict[str, Any]] = dict
     """State of the link to the cloud."""
     links: Callable[[], Sequence[Link]] = tuple
@@ -72,6 +74,7 @@ class Operations:
         self.terminals = Terminals(rooms.engine, rooms.reconciler, self.execution)
         self.inspection = Inspection(rooms.acceptance, rooms.reconciler, rooms.engine, self._links)
         self._stop = stop
+        self.images = rooms.images
         self.tear_down = False
         """Whether everything is to go when the agent has stopped (`fieldgate down`)."""
 

@@ -175,6 +175,10 @@ class Reconciler:
         self._wanted.require(app)
         return self._wanted.owner(app)[0]
 
+    async def clean_images(self) -> None:
+        """Remove the images that no APP runs or may have to go back to."""
+        await self._bookkeeping.clean_images()
+
     def container_of(self, app: str, service: str = "") -> str:
         """The running or last container of a service (of the first one by default). NotFound."""
         report = self._reports.get(app)
