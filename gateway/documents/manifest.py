@@ -29,6 +29,8 @@ MAX_MANIFEST_BYTES: Final = 256 << 10
 MAX_SERVICES: Final = 32
 _LONE_DOLLAR: Final = re.compile(r"(?<!\$)(?:\$\$)*\$(?!\$)")
 _WHAT: Final = "the manifest"
+_NAMES: Final = ("services", "volumes", "environment", "settings", "serial", "gpio", "deadband", "set", "depends_on")
+"""Their keys are names, not Compose's."""
 
 
 class Volume(Model):
@@ -200,11 +202,12 @@ def _unescape(value: Any, path: Path, problems: list[Problem]) -> Any:
             problems.append(Problem(path_text(path), "variables are not supported: write the value, and $$ for a $"))
         return value.replace("$$", "$")
     if isinstance(value, dict):
-        return {key: _unescape(item, (*path, key), problems) for key, item in value.items() if _is_ours(key)}
+        return {key: _unescape(item, (*path, key), problems) for key, item in value.items() if _is_ours(path, key)}
     if isinstance(value, list):
         return [_unescape(item, (*path, index), problems) for index, item in enumerate(value)]
     return value
 
 
-def _is_ours(key: str) -> bool:
-    return not key.startswith("x-") or key in ("x-esdk", "x-esdk-version")
+def _is_ours(path: Path, key: str) -> bool:
+    """Not somebody's extension. Where keys are names, anything may be called `x-...`."""
+    return not key.startswith("x-") or key in ("x-esdk", "x-esdk-version") or (bool(path) and path[-1] in _NAMES)

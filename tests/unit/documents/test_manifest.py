@@ -125,6 +125,14 @@ def test_dollars_are_escaped_as_in_compose() -> None:
     assert parsed.services[0].command == ("echo", "a$b$$")
 
 
+def test_what_is_named_like_an_extension_is_no_extension() -> None:
+    """Compose knows `x-...` keys where its own keys stand, not where names do."""
+    reader = {**samples.MANIFEST["services"]["reader"], "environment": {"x-mode": "a$$b"}, "x-foreign": "$x"}
+    accepted = manifest.parse({"name": "app", "services": {"x-reader": reader}})
+    (service,) = accepted.services
+    assert (service.name, service.environment) == ("x-reader", {"x-mode": "a$b"})
+
+
 def refused(document: Any, **options: Any) -> dict[str, str]:
     with pytest.raises(InvalidInput) as caught:
         manifest.parse(document, **options)
