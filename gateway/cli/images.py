@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from gateway.cli.client import Agent
 from gateway.errors import InvalidInput
 from gateway.paths import Paths
-from gateway.terminal import print_json, print_table
+from gateway.terminal import print_json, print_table, printable
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def _import(agent: Agent, file: Path, as_json: bool) -> int:
             seen["skipped"].append(line["skipped"])
         elif not as_json and sys.stderr.isatty():
             share = 100 * line["done_bytes"] // max(1, line["total_bytes"])
-            print(f"\r{share:3d} % {line['text']:40}", end="", file=sys.stderr, flush=True)
+            print(f"\r{share:3d} % {printable(line['text']):40}", end="", file=sys.stderr, flush=True)
     if as_json:
         print_json(seen)
         return 0
@@ -58,5 +58,5 @@ def _import(agent: Agent, file: Path, as_json: bool) -> int:
     for image in seen["images"]:
         print(f"imported {image}")
     for why in seen["skipped"]:
-        print(f"skipped: {why}", file=sys.stderr)
+        print(f"skipped: {printable(why)}", file=sys.stderr)
     return 0

@@ -25,6 +25,7 @@ from gateway.images.registry import Credentials, Registry
 from gateway.images.source import Source
 from gateway.images.space import MissingLayer, check_space, needed_bytes
 from gateway.images.store import ImageStore, pinned_digest
+from gateway.images.turns import Turns
 from gateway.lifecycle.backoff import Backoff
 from gateway.model.image import Reference
 
@@ -95,7 +96,7 @@ class Puller:
         self._store, self._architecture = store, architecture
         self._plain_http, self._reserved_disk_bytes = tuple(plain_http), reserved_disk_bytes
         self._credentials, self._retry, self._tries = credentials, retry, tries
-        self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
+        self._turns = Turns()
         self._troubles: dict[str, str] = {}
 
     def trouble(self, image: str) -> str:
@@ -109,7 +110,7 @@ class Puller:
         NotSupported: no such platform. Corrupted: wrong digests. Unavailable: no link, or no disk; worth trying again.
         """
         reference, pinned = Reference.parse(image), pinned_digest(image)
-        async with self._one_at_a_time(pinned), self._without_trouble(pinned):
+        async with self._turns.of(pinned), self._without_trouble(pinned):
             if self._store.has(image):
                 return
             registry = Registry(reference.host, self._plain_http, self._credentials)
@@ -120,7 +121,7 @@ class Puller:
     async def take(self, archive: Archive, image: str) -> AsyncGenerator[PullProgress, None]:
         """As `pull`, from an archive, with one attempt; it stays in the store until an APP has used it."""
         reference, pinned = Reference.parse(image), pinned_digest(image)
-        async with self._one_at_a_time(pinned), self._without_trouble(pinned):
+        async with self._turns.of(pinned), self._without_trouble(pinned):
             if not self._store.has(image):
                 async with contextlib.aclosing(self._bring(_Origin(archive, reference, 1), imported=True)) as steps:
                     async for step in steps:
@@ -193,7 +194,7 @@ class Puller:
 
     async def _layer(self, plan: _Plan, layer: Descriptor, diff_id: str) -> AsyncGenerator[tuple[int, str], None]:
         """Make one layer present; yields (compressed bytes done, what is being done)."""
-        async with self._one_at_a_time(layer.digest, diff_id):
+        async with self._turns.of(layer.digest, diff_id):
             if self._store.is_complete(layer, diff_id):
                 yield layer.size, "found"
                 return
@@ -261,30 +262,6 @@ class Puller:
     def _free_bytes(self) -> int:
         found = os.statvfs(self._store.root)
         return found.f_bavail * found.f_frsize
-
-    @contextlib.asynccontextmanager
-    async def _one_at_a_time(self, *names: str) -> AsyncIterator[None]:
-        """Pulls that want the same image or layer wait for each other here.
-
-        An uncompressed layer has one name, not two; and all pulls take names in one order, lest two of them wait for
-        each other for ever.
-        """
-        async with contextlib.AsyncExitStack() as held:
-            for name in sorted(set(names)):
-                await held.enter_async_context(self._held(name))
-            yield
-
-    @contextlib.asynccontextmanager
-    async def _held(self, name: str) -> AsyncIterator[None]:
-        lock, users = self._locks.setdefault(name, (asyncio.Lock(), []))
-        users.append(None)
-        try:
-            async with lock:
-                yield
-        finally:
-            users.pop()
-            if not users:
-                del self._locks[name]
 
 
 def _everything(plan: _Plan) -> list[str]:
