@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from tests.site.uml import run_inside
+import json
+
+from tests.site.uml import RESULT, run_inside
 from tests.system.hosted_smoke import MEMORY_BYTES
 
 
 def test_a_container_in_a_container_on_pure_cgroup_v2() -> None:
-    seen = run_inside("tests.system.hosted_smoke", timeout_s=60)
+    seen = json.loads(run_inside(f"-m tests.system.hosted_smoke {RESULT}", timeout_s=60))
     assert "failed" not in seen, seen["failed"]
     assert seen["mode"] == "v2"
     assert seen["shared"] == [True, True, True, True, False, False]
