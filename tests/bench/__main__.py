@@ -7,17 +7,14 @@ build/bench.json stay.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-TARGET: Final = ROOT / "build" / "bench.json"
 INSIDE: Final = "FIELDGATE_BENCH_INSIDE"
 sys.path.insert(0, str(ROOT / "packaging"))  # for imagebuild, as pytest has it
 
@@ -31,7 +28,7 @@ from tests.bench import (  # noqa: E402
     twenty_apps,
     vm_start,
 )
-from tests.bench.figure import Figure  # noqa: E402
+from tests.bench.figure import Figure, keep  # noqa: E402
 from tests.site.arm64_files import guest_files  # noqa: E402
 
 FIGURES: Final[dict[str, Callable[[bool], Figure | list[Figure]]]] = {
@@ -71,7 +68,7 @@ def main() -> int:
         figures = measured if isinstance(measured, list) else [measured]
         for figure in figures:
             print(_row(figure), flush=True)
-        _write({figure.name: figure.to_json() for figure in figures})
+        keep(figures)
     return 0
 
 
@@ -79,14 +76,6 @@ def _row(figure: Figure) -> str:
     values = figure.to_json()
     peer, ratio = (f"{values[key]:.2f}" if values[key] is not None else "-" for key in ("peer", "ratio"))
     return f"{figure.name:26}{figure.us:>10.2f}{peer:>10}{ratio:>8} {figure.unit:5}{figure.n:>3}  {figure.peer_name}"
-
-
-def _write(figures: dict[str, Any]) -> None:
-    before: dict[str, Any] = {}
-    with contextlib.suppress(OSError, ValueError):
-        before = json.loads(TARGET.read_text())["figures"]
-    TARGET.parent.mkdir(exist_ok=True)
-    TARGET.write_text(json.dumps({"figures": {**before, **figures}}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

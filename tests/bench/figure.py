@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
+
+TARGET: Final = Path(__file__).parents[2] / "build" / "bench.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,16 @@ class Figure:
             "us": round(self.us, 3), "peer": round(self.peer, 3) if self.peer is not None else None, "ratio": ratio,
             "unit": self.unit, "peer_name": self.peer_name, "n": self.n,
         }  # fmt: skip
+
+
+def keep(figures: Iterable[Figure], target: Path = TARGET) -> None:
+    """Write them into build/bench.json; the others there stay."""
+    before: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):
+        before = json.loads(target.read_text())["figures"]
+    target.parent.mkdir(exist_ok=True)
+    found = {**before, **{figure.name: figure.to_json() for figure in figures}}
+    target.write_text(json.dumps({"figures": found}, indent=1) + "\n")
 
 
 def in_turns(measured: Sequence[Callable[[int], float]], n: int) -> list[float]:

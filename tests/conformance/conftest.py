@@ -1,6 +1,7 @@
 """Every engine that this machine can run, each with a run directory of its own, torn down after each test.
 
-A test that is marked is not for every engine: see WITHOUT, and docs/engines.md for what each cannot do.
+A test that is marked is not for every engine: see WITHOUT, and docs/engines.md for what each cannot do. Those
+of the `short_form` are run on the arm64 board, too, where everything takes ten times longer.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "daemon: is about what lies in the store of a daemon",
         "bounded_root: for engines that bound what is written to a root file system",
         "log_ring: for engines whose log keeps a whole file when it begins another",
+        "short_form: of the suite, for machines that are very slow",
     ):
         config.addinivalue_line("markers", line)
 

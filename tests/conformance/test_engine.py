@@ -53,6 +53,7 @@ async def output(engine: Engine, spec: ContainerSpec) -> list[str]:
     return [line.text async for line in engine.logs(spec.id, tail=100, follow=False)]
 
 
+@pytest.mark.short_form
 def test_created_then_running_then_stopped(run: Run) -> None:
     async def scenario(engine: Engine) -> None:
         await engine.create(shell("trap 'exit 3' TERM; while :; do sleep 0.1; done"))
@@ -95,6 +96,7 @@ def test_exit_code_is_news(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.short_form
 def test_kill_is_reported_as_the_signal(run: Run) -> None:
     async def scenario(engine: Engine) -> None:
         await launch(engine, SPEC)
@@ -105,6 +107,7 @@ def test_kill_is_reported_as_the_signal(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.short_form
 def test_out_of_memory_is_reported_as_such(run: Run) -> None:
     async def scenario(engine: Engine) -> None:
         await launch(engine, shell("exec dd if=/dev/zero of=/dev/null bs=200M", limits=Limits(memory_bytes=16 << 20)))
@@ -115,6 +118,7 @@ def test_out_of_memory_is_reported_as_such(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.short_form
 @pytest.mark.kernel
 def test_pids_are_limited(run: Run) -> None:
     async def scenario(engine: Engine) -> None:
@@ -172,6 +176,7 @@ def test_logs_follow_across_the_size_cap(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.short_form
 def test_exec_gives_code_and_output(run: Run) -> None:
     async def scenario(engine: Engine) -> None:
         await launch(engine, SPEC)
@@ -265,6 +270,7 @@ def test_environment_user_and_directory(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.short_form
 @pytest.mark.kernel
 def test_processor_time_is_limited(run: Run) -> None:
     async def scenario(engine: Engine) -> None:
@@ -369,6 +375,7 @@ def test_an_id_is_used_once(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.short_form
 def test_another_engine_finds_what_runs(make_engine: Callable[[], Engine]) -> None:
     """As after SIGKILL of the agent: the second engine never saw the first one's memory."""
 

@@ -1,30 +1,33 @@
-"""What the arm64 guest boots from: Debian's kernel and Python unpacked for arm64, and our locked Python packages.
+"""What the arm64 guest boots from: Debian's kernel, Python and container tools for arm64, our locked Python packages.
 
-Made once and cached by what it is made from. Nothing foreign runs here: packages are unpacked, not installed. The guest
-has the suite of this machine, so byte code that is compiled here is good there.
+Made once and cached by what it is made from; `python -m tests.site.arm64_files` makes it now. Nothing foreign runs
+here: packages are unpacked, not installed. The guest has the suite of this machine, so byte code that is compiled here
+is good there.
 """
 
 from __future__ import annotations
 
-import hashlib
 import lzma
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from imagebuild import debian
 
+from tests.site.cache import cached
+
 ROOT: Final = Path(__file__).resolve().parents[2]
-CACHE: Final = ROOT / "build" / "cache"
 LOCK: Final = ROOT / "packaging" / "requirements.txt"
-PACKAGES: Final = ("linux-image-arm64", "busybox-static", "python3")
+PACKAGES: Final = (
+    "linux-image-arm64", "kmod", "busybox-static", "dash", "procps", "iproute2", "nftables", "python3", "crun",
+    "conmon",
+)  # fmt: skip
 MODULES: Final = ("virtio_pci", "9p", "9pnet_virtio", "virtio_console")
-"""What Debian's kernel needs before it has a root."""
+"""What Debian's kernel needs before it has a root; from then on it loads by itself what it is asked for."""
 MOUNT_POINTS: Final = ("proc", "sys", "dev", "run", "tmp", "tree", "packages", "shared")
 _UNUSED: Final = (
     "/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*",
@@ -67,23 +70,17 @@ class GuestFiles:
 
 
 def guest_files() -> GuestFiles:
-    """From the cache, or made now (half a minute); BuildError."""
-    system = _cached("arm64-guest", f"{Path(__file__).read_text()} {debian.suite()}", _make_system)
-    packages = _cached("arm64-packages", f"{LOCK.read_text()} {sys.version_info[:2]} {_GLIBC}", _make_packages)
+    """From the cache, or made now (about a minute); BuildError."""
+    system = cached("arm64-guest", f"{Path(__file__).read_text()} {debian.suite()} {_versions()}", _make_system)
+    packages = cached("arm64-packages", f"{LOCK.read_text()} {sys.version_info[:2]} {_GLIBC}", _make_packages)
     return GuestFiles(system / "kernel", system / "initramfs", system / "root", packages)
 
 
-def _cached(name: str, key: str, make: Callable[[Path], None]) -> Path:
-    """The directory that `make` filled, once for each key."""
-    made = CACHE / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    if not made.is_dir():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE, prefix=".building-") as scratch:
-            directory = Path(scratch, "made")
-            directory.mkdir(mode=0o755)
-            make(directory)
-            directory.rename(made)
-    return made
+def _versions() -> str:
+    """Debian's versions of the packages, as this machine's package lists have them; those of arm64 are the same."""
+    names = [name.replace("arm64", debian.architecture()) for name in PACKAGES]
+    shown = debian.output(["apt-cache", "policy", *names]).splitlines()
+    return " ".join(line.split()[-1] for line in shown if "Candidate:" in line)
 
 
 def _make_system(directory: Path) -> None:
@@ -96,8 +93,14 @@ def _make_system(directory: Path) -> None:
     shutil.rmtree(root / "boot")
     _run("depmod", "-b", root, version)
     _write_initramfs(root, version, directory / "initramfs")
+    if not (root / "bin/sh").exists():
+        (root / "bin/sh").symlink_to("dash")
     # What the packages' scripts would have done: without byte code each start would compile, twelve times slower there.
     library = next((root / "usr/lib").glob("python3.*"))
+    # Our packages are installed for everybody: isolated processes of the agent see no PYTHONPATH.
+    local = root / "usr/local/lib" / library.name
+    local.mkdir(parents=True)
+    (local / "dist-packages").symlink_to("/packages")
     mode = "-q", "-j2", "--invalidation-mode", "unchecked-hash"
     _run("/usr/bin/python3", "-m", "compileall", *mode, "-s", root, library)
 
@@ -138,3 +141,7 @@ def _make_packages(directory: Path) -> None:
 
 def _run(*argv: str | Path) -> str:
     return debian.output([str(word) for word in argv], timeout_s=300.0)
+
+
+if __name__ == "__main__":
+    guest_files()

@@ -47,9 +47,9 @@ class Gateway:
     def pid(self) -> int:
         return self._daemon.pid
 
-    def start(self) -> None:
+    def start(self, timeout_s: float = 30.0) -> None:
         """Returns when the admin socket answers."""
-        self._daemon.start(lambda: accepts_unix(self.paths.admin_socket), timeout_s=30.0)
+        self._daemon.start(lambda: accepts_unix(self.paths.admin_socket), timeout_s)
 
     def stop(self) -> None:
         self._daemon.stop(grace_s=15.0)
