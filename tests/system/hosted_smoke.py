@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from gateway.engines.base import ContainerSpec, ContainerStatus, Engine, HostContainer
+from gateway.engines.base import ContainerSpec, ContainerState, ContainerStatus, Engine, HostContainer
 from gateway.engines.oci.engine import OciEngine
 from gateway.host import cgroup
 from gateway.model.app import Limits
@@ -36,8 +36,11 @@ async def ended(engine: Engine, container: str) -> ContainerStatus:
     """What became of it, once its own end was news: then nothing of it is left inside."""
     async with asyncio.timeout(20):
         async for news in engine.exits():
-            if news.id == container:
-                return await status(engine, container)
+            if news.id != container:
+                continue
+            seen = await status(engine, container)
+            if seen.state is ContainerState.EXITED:  # its process ends before its exit code is written
+                return seen
     raise AssertionError("no news")
 
 
