@@ -34,7 +34,7 @@ from tests.site.processes import pss_mb, wait_until
 ARCHIVE = Path("/shared/image.tar")
 DIRECTORY = Path("/run/fg")
 STARTS = 5
-PATIENCE_S = 90.0
+PATIENCE_S = 240.0
 SETTLE_S = 5.0
 PROFILE = """\
 name = "qemu-arm64"

@@ -10,7 +10,7 @@ import pytest
 from tests.site.arm64 import RESULT, run_inside
 from tests.site.suite import run_suite
 
-LONGEST_S = 420.0
+LONGEST_S = 600.0
 SUITE = (
     "-k '(test_gpiochip and kernel) or (short_form and crun)' tests/conformance/test_gpiochip.py"
     " tests/conformance/test_engine.py"
