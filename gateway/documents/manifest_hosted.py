@@ -20,6 +20,7 @@ CONTRADICTIONS: Final[dict[str, str]] = {
     "expose": f"{_NETWORK}: the host exposes ports",
     "dns": _NETWORK,
     "extra_hosts": f"{_NETWORK}, and its names",
+    "storage_opt": "a hosted service writes to the root file system of its host, which has the limit",
 }
 """Keys that say about a hosted service what its host decides."""
 _ESDK_CONTRADICTIONS: Final[dict[str, str]] = {

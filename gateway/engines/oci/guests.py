@@ -36,11 +36,12 @@ class Guests:
     ) -> tuple[ContainerSpec, User, joining.Joined | None]:
         """Mount what it takes from its host, and its package, below `directory`; what the bundle is made from.
 
-        NotPermitted: its user is another's in there. OSError: the host is gone, or its root cannot be used.
+        NotPermitted: its user is another's in there. NotSupported: that host cannot be joined. OSError: the host is
+        gone, or its root cannot be used.
         """
         host = spec.host
         assert host is not None
-        package = joining.package_path(spec.app, spec.service)
+        package, namespaces = joining.package_path(spec.app, spec.service), joining.namespaces_of(host.pid)
 
         def place() -> tuple[list[Mount], bool, User]:
             with joining.taken_trees(host.pid) as trees:
@@ -51,7 +52,7 @@ class Guests:
         own, read_only, user = await self._namespace.call(place)
         joining.check_uid(spec.id, user.uid, {host.container: joining.uid_of(host.pid), **self._uids(host.container)})
         self._joining[spec.id] = host.container, user.uid
-        joined = joining.Joined(joining.namespaces_of(host.pid), package, tuple(own), read_only)
+        joined = joining.Joined(namespaces, package, tuple(own), read_only)
         return replace(spec, mounts=(*own, *spec.mounts)), user, joined
 
     def check_host(self, container: str) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.engines.base import Mount
-from gateway.errors import InvalidInput, NotPermitted, Unavailable
+from gateway.errors import InvalidInput, NotPermitted, NotSupported, Unavailable
 from gateway.host import mounts
 
 PACKAGES: Final = "/opt/apps"
@@ -53,11 +53,10 @@ def own_uid(app: str, service: str) -> int:
 
 
 def namespaces_of(pid: int) -> dict[str, str]:
-    """Paths of the namespaces to join; also the user namespace when it is not the agent's. OSError: it is gone."""
-    paths = {kind: f"/proc/{pid}/ns/{name}" for kind, name in _NAMESPACES.items()}
+    """Paths of the namespaces to join. OSError: it is gone; NotSupported: its users are not the machine's."""
     if os.readlink(f"/proc/{pid}/ns/user") != os.readlink("/proc/self/ns/user"):
-        paths["user"] = f"/proc/{pid}/ns/user"
-    return paths
+        raise NotSupported("cannot join a container that has a user namespace of its own")
+    return {kind: f"/proc/{pid}/ns/{name}" for kind, name in _NAMESPACES.items()}
 
 
 def check_uid(container: str, uid: int, others: dict[str, int]) -> None:
