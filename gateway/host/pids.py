@@ -6,7 +6,9 @@ A pid is used again after it wrapped (32768 on many boards), so a process is nam
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -49,6 +51,17 @@ def _stat(pid: int) -> tuple[int, bool]:
     except OSError:
         return -1, False
     return int(fields[19]), fields[0] not in ("Z", "X")
+
+
+def kill_session(leader: int) -> None:
+    """SIGKILL to `leader` and to every process of its session, also in a PID namespace below ours."""
+    for _ in range(2):  # once more: one of them may have forked meanwhile
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                pid = int(entry.name)
+                session = int((entry / "stat").read_text().rpartition(")")[2].split()[3])
+                if leader in (pid, session):
+                    os.kill(pid, signal.SIGKILL)
 
 
 async def wait_gone(process: ProcessId, timeout_s: float) -> bool:

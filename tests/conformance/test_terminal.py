@@ -81,6 +81,7 @@ def test_closing_it_kills_what_runs_on_it(run: Callable[[Scenario], None]) -> No
         await asyncio.sleep(0.2)
         running = await engine.exec(SPEC.id, ["sh", "-c", "cat /proc/[0-9]*/cmdline"], 5.0)
         assert b"trap" not in running.output
+        assert b"sleep\x00987" not in running.output
 
     run(scenario)
 

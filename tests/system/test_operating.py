@@ -94,35 +94,35 @@ def test_why_roll_back_and_pin(site: Site) -> None:
     site.deploy(sleeps, "1", "lost", image=f"127.0.0.1:{free_port()}/test/nothing:1@sha256:{'0' * 64}")
     # A third one that ends by itself: what it said last is shown.
     site.deploy("echo cannot find the meter; exit 3", "1", "broken")
-    wait_until(lambda: site.runs("1"), "version 1", 30)
+    wait_until(lambda: site.runs("1"), "version 1", 60)
     status, said = site.said("why", "hello")
     assert status == 0
     assert said.startswith("hello: version 1 healthy since ")
     blamed = "; link to the broker down: cannot reach"
-    wait_until(lambda: blamed in site.why("lost"), "the chain down to the link", 20)
+    wait_until(lambda: blamed in site.why("lost"), "the chain down to the link", 60)
     assert site.why("lost").startswith("lost: waiting for 127.0.0.1:")
-    wait_until(lambda: "| cannot find the meter" in site.why("broken"), "its last words", 20)
+    wait_until(lambda: "| cannot find the meter" in site.why("broken"), "its last words", 60)
     assert site.said("why", "lost", "--json")[0] == 1
 
     site.deploy(sleeps, "2")
-    wait_until(lambda: site.runs("2"), "version 2", 30)
+    wait_until(lambda: site.runs("2"), "version 2", 60)
     assert site.gateway.cli("rollback", "hello") == {"app": "hello", "order": "rollback", "version": "1"}
-    wait_until(lambda: site.runs("1", "rolled_back"), "version 1 again")
+    wait_until(lambda: site.runs("1", "rolled_back"), "version 1 again", 60)
     assert "; rolled back by the operator" in site.why("hello")
     assert site.said("pin", "hello") == (0, "hello: version 1 stays\n")
     site.deploy(sleeps, "3")
-    wait_until(lambda: site.runs("1", "pinned"), "version 3 waiting")
+    wait_until(lambda: site.runs("1", "pinned"), "version 3 waiting", 60)
     site.gateway.kill()
     site.gateway.start()
-    wait_until(lambda: site.runs("1", "pinned"), "the pin after a restart of the agent")
+    wait_until(lambda: site.runs("1", "pinned"), "the pin after a restart of the agent", 60)
     assert "version 1 is pinned by the operator; version 3 waits" in site.why("hello")
     assert site.said("pin", "hello", "--off") == (0, "hello: version 3 is to run\n")
-    wait_until(lambda: site.runs("3"), "version 3", 30)
+    wait_until(lambda: site.runs("3"), "version 3", 60)
 
 
 def test_exec_shell_stats_and_the_record_of_them(site: Site) -> None:
     site.deploy("exec /bin/busybox sleep 1000", "1")
-    wait_until(lambda: site.runs("1"), "version 1", 30)
+    wait_until(lambda: site.runs("1"), "version 1", 60)
     assert site.said("exec", "hello", "--", "/bin/busybox", "sh", "-c", "echo $VERSION; exit 7") == (7, "1\n")
     assert site.said("exec", "hello")[0] == 65
     assert site.said("exec", "hello", "--service", "none", "--", "x")[0] == 66

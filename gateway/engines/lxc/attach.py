@@ -67,7 +67,7 @@ async def execute(directory: Path, process: Mapping[str, Any], argv: Sequence[st
 class AttachTerminal(PtyTerminal):
     """`lxc-attach` on a pty of ours: it makes one inside, and hands on what is typed and the window's size."""
 
-    def _kill(self, runner: int) -> None:
+    async def _kill(self, runner: int) -> None:
         _kill_children(runner)
 
     async def taken(self) -> None:

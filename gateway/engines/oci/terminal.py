@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import os
 import shutil
-import signal
 import socket
 import struct
 import termios
@@ -21,10 +20,12 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from gateway.errors import TimedOut, ToolFailed, Unavailable
+from gateway.host.pids import kill_session
 
 READ_BYTES: Final = 16 << 10
 WRITE_TIMEOUT_S: Final = 5.0
-END_WAIT_S: Final = 5.0
+END_WAIT_S: Final = 10.0
+PID_PAUSE_S: Final = 0.05
 OPEN_TIMEOUT_S: Final = 20.0
 
 
@@ -70,11 +71,14 @@ class PtyTerminal:
         return code if code >= 0 else 128 - code
 
     async def close(self) -> None:
-        """Killed, if it still runs."""
+        """Killed, if it still runs, with all that it has started on this terminal.
+
+        runc would wait for the last of them, since they hold the terminal open.
+        """
         if self._runner.returncode is None:
-            self._kill(self._runner.pid)
             try:
                 async with asyncio.timeout(END_WAIT_S):
+                    await self._kill(self._runner.pid)
                     await self._runner.wait()
             except TimeoutError:
                 with contextlib.suppress(ProcessLookupError):
@@ -83,10 +87,13 @@ class PtyTerminal:
         os.close(self._master)
         shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _kill(self, runner: int) -> None:
-        """Kill what runs inside; `runner` is the pid of its runner out here."""
-        with contextlib.suppress(OSError, ValueError):
-            os.kill(int((self._scratch / "pid").read_text()), signal.SIGKILL)
+    async def _kill(self, runner: int) -> None:
+        """Kill what runs inside; `runner` is the pid of its runner out here. runc says whom a moment after it began."""
+        while True:
+            with contextlib.suppress(OSError, ValueError):
+                kill_session(int((self._scratch / "pid").read_text()))
+                return
+            await asyncio.sleep(PID_PAUSE_S)
 
     async def _ready(self, *, writing: bool) -> None:
         loop, ready = asyncio.get_running_loop(), asyncio.Event()

@@ -35,6 +35,8 @@ def _refusal(**changes: Any) -> dict[str, Any]:
         (_report(rollout="rolled_back", digest="sha256:old", reason="why"), Result.ROLLED_BACK),
         (_report(rollout="rolled_back"), None),  # of the version before: this one is being started
         (_report(rollout="rolled_back", revision=4), None),
+        (_report(rollout="pinned", digest="sha256:old", reason="why"), Result.PINNED),
+        (_report(rollout="pinned", digest="sha256:old", revision=4), None),
         (_report(app="other"), None),
         (_report(authority="local"), None),
         (_refusal(), Result.REFUSED),
