@@ -32,5 +32,5 @@ def run(options: argparse.Namespace, state: State) -> int:
     else:
         show_output(base64.b64decode(done["output"]))
     if done["truncated"]:
-        print(f"fieldgate-cloud: only the first {done['output_bytes']} bytes of its output came", file=sys.stderr)
+        print(f"fieldgate-cloud: only {done['output_bytes']} bytes of its output are shown", file=sys.stderr)
     return int(done["exit_code"])

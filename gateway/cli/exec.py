@@ -33,5 +33,5 @@ def run(options: argparse.Namespace, paths: Paths) -> int:
     else:
         show_output(base64.b64decode(done["output"]))
     if done["truncated"]:
-        print(f"fieldgate: only the first {done['output_bytes']} bytes of its output are shown", file=sys.stderr)
+        print(f"fieldgate: only {done['output_bytes']} bytes of its output are shown", file=sys.stderr)
     return int(done["exit_code"])

@@ -134,7 +134,7 @@ class ContainerExit:
 class ExecResult:
     exit_code: int
     output: bytes
-    """stdout and stderr, the first 64 KiB."""
+    """stdout and stderr, at most 64 KiB of them."""
 
 
 @dataclass(frozen=True, slots=True)

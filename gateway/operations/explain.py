@@ -31,7 +31,9 @@ class Surroundings:
     """What lies outside of the reconciler."""
 
     links: Sequence[Link] = ()
-    """Nearest to the wire first; the session with the broker last."""
+    """Network interfaces that lead out; empty: nobody watches them."""
+    broker: Link | None = None
+    """The session with it."""
     refusal: Refusal | None = None
     """The last desired state of the authority that wants the APP."""
     printed: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -225,12 +227,18 @@ def _progress(pulling: Pulling) -> str:
 
 
 def _link(around: Surroundings) -> Chain:
-    """The nearest link that is down, if any: what goes over it cannot come."""
-    for link in around.links:
-        if not link.up:
-            error = f": {link.error}" if link.error else ""
-            return (Cause(CauseKind.LINK, f"link {link.name} down{error}", link.name, link.since_ns),)
+    """Why nothing comes over the network: no interface leads out any more, or the broker is away."""
+    if around.links and not any(link.up for link in around.links):
+        last = max(around.links, key=lambda link: link.since_ns)
+        others = " and all others" if len(around.links) > 1 else ""
+        return (_down(last, f"link {last.name}{others} down"),)
+    if around.broker is not None and not around.broker.up:
+        return (_down(around.broker, f"link {around.broker.name} down"),)
     return ()
+
+
+def _down(link: Link, text: str) -> Cause:
+    return Cause(CauseKind.LINK, f"{text}: {link.error}" if link.error else text, link.name, link.since_ns)
 
 
 # Versions

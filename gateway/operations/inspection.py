@@ -23,19 +23,25 @@ STATS_INTERVAL_S: Final = 0.5
 
 
 class Inspection:
-    """`links`: the ways out of the box, the nearest to the wire first."""
+    """`links`: network interfaces that lead out of the box. `broker`: the session with it; None: there is none."""
 
     def __init__(
-        self, acceptance: Acceptance, reconciler: Reconciler, engine: Engine, links: Callable[[], Sequence[Link]]
+        self,
+        acceptance: Acceptance,
+        reconciler: Reconciler,
+        engine: Engine,
+        links: Callable[[], Sequence[Link]],
+        broker: Callable[[], Link | None],
     ) -> None:
         self._acceptance = acceptance
         self._reconciler = reconciler
         self._engine = engine
         self._links = links
+        self._broker = broker
 
     async def why(self, app: str, *, printed: bool = True) -> Explanation:
         """The chain of causes. `printed`: with the last lines of services in trouble. NotFound."""
-        refusals, links = self._acceptance.refusals(), self._links()
+        refusals = self._acceptance.refusals()
         try:
             situation = self._reconciler.situation(app)
         except NotFound:
@@ -44,7 +50,7 @@ class Inspection:
             return explanation
         said = {service: await self._last_lines(container) for service, container in troubled(situation) if printed}
         refusal = next((r for r in refusals if r.authority == situation.authority), None)
-        return explain(situation, Surroundings(links, refusal, said))
+        return explain(situation, Surroundings(self._links(), self._broker(), refusal, said))
 
     async def stats(self, app: str = "", interval_s: float = STATS_INTERVAL_S) -> list[dict[str, Any]]:
         """Of every container with a process (of one APP): `ContainerStats`, who it is, `cpu_percent` of one core.

@@ -56,7 +56,7 @@ class Rooms:
     cloud: Callable[[], dict[str, Any]] = dict
     """State of the link to the cloud."""
     links: Callable[[], Sequence[Link]] = tuple
-    """Network links, the nearest to the wire first."""
+    """Network interfaces that lead out."""
     uplinks: Callable[[], list[dict[str, Any]]] = list
     """The board's ways out: `{interface, kind, metered, up, in_use, since_ns}`."""
 
@@ -72,7 +72,7 @@ class Operations:
         self._engine = rooms.engine
         self.execution = Execution(rooms.engine, rooms.reconciler, rooms.audit, boot_id())
         self.terminals = Terminals(rooms.engine, rooms.reconciler, self.execution)
-        self.inspection = Inspection(rooms.acceptance, rooms.reconciler, rooms.engine, self._links)
+        self.inspection = Inspection(rooms.acceptance, rooms.reconciler, rooms.engine, rooms.links, self._broker)
         self._stop = stop
         self.images = rooms.images
         self.tear_down = False
@@ -180,10 +180,9 @@ class Operations:
         """Let go of what callers have left open."""
         await self.terminals.close()
 
-    def _links(self) -> Sequence[Link]:
+    def _broker(self) -> Link | None:
         cloud = self._rooms.cloud()
-        session = [Link("to the broker", cloud["connected"], cloud["since_ns"], cloud["error"])] if cloud else []
-        return [*self._rooms.links(), *session]
+        return Link("to the broker", cloud["connected"], cloud["since_ns"], cloud["error"]) if cloud else None
 
     def down(self) -> None:
         """End the agent and take down all APPs, mounts and cgroups with it."""

@@ -101,10 +101,14 @@ def test_a_pull_that_failed_says_why_and_when_it_is_tried_again() -> None:
         pull_not_before=memory.pull_not_before,
     )  # fmt: skip
     broker = Link("to the broker", False, NOW_NS, "disconnected")
-    seen, failed, link = only(why(situation(view), Surroundings((replace(DOWN, up=True), broker))))
+    seen, failed, link = only(why(situation(view), Surroundings((DOWN, replace(DOWN, name="eth0", up=True)), broker)))
     assert seen.text == f"waiting for {IMAGE}"
     assert (failed.kind, failed.text, failed.next_try_s) == (CauseKind.PULL_FAILED, "cannot reach registry.example", 2)
-    assert link.text == "link to the broker down: disconnected"
+    assert link.text == "link to the broker down: disconnected", "eth0 leads out: lte0 is not to blame"
+    gone = Surroundings((replace(DOWN, name="eth0", since_ns=5), DOWN), broker)
+    *_, link = only(why(situation(view), gone))
+    assert (link.text, link.since_ns) == ("link lte0 and all others down", DOWN.since_ns)
+    assert len(only(why(situation(view), Surroundings(broker=replace(broker, up=True))))) == 2
 
 
 def test_memory_and_disk_are_no_links_fault() -> None:
