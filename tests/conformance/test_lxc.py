@@ -193,6 +193,9 @@ def test_a_device_and_a_directory_for_commands(make: Make, tmp_path: Path) -> No
         await engine.create(replace(SPEC, devices=(str(device),), working_dir="/srv/of the app"))
         await engine.start(SPEC.id)
         assert (await engine.exec(SPEC.id, ["pwd"], 5.0)).output == b"/srv/of the app\n"
+        assert (await engine.exec(SPEC.id, ["ls", "/proc/1/fd"], 5.0)).output == b"0\n1\n2\n", (
+            "nothing of conmon's or lxc's"
+        )
         full = await engine.exec(SPEC.id, ["sh", "-c", f"echo x >{device}"], 5.0)
         assert b"No space left" in full.output
 
