@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from gateway.engines.base import ContainerSpec
+from gateway.engines.base import ContainerSpec, Engine
+from gateway.engines.lxc.engine import LxcEngine
 from gateway.engines.oci.engine import OciEngine
 from gateway.errors import Conflict
 from gateway.host import netns
@@ -42,8 +43,9 @@ def egress(*destinations: str) -> Network:
 class World:
     """An engine and its networks; another one on the same directory is what a restarted agent has."""
 
-    def __init__(self, directory: Path, image: BusyboxImage, names: dict[str, Sequence[str]]) -> None:
+    def __init__(self, directory: Path, image: BusyboxImage, names: dict[str, Sequence[str]], engine: str) -> None:
         self.directory = directory
+        self._kind = engine
         self._image = image
         self._names = names
         self.open_parts()
@@ -52,7 +54,12 @@ class World:
         """What an agent has in its memory."""
         directory = self.directory
         self.networks = Networks(directory / "network", directory / "slots.json", NetworkRange(), self._look_up)
-        self.engine = OciEngine(directory / "engine", self._image, ["crun"], LOG_BYTES, network=self.networks)
+        run = directory / "engine"
+        self.engine: Engine = (
+            LxcEngine(run, self._image, LOG_BYTES, self.networks)
+            if self._kind == "lxc"
+            else OciEngine(run, self._image, [self._kind], LOG_BYTES, network=self.networks)
+        )
 
     async def _look_up(self, name: str) -> Sequence[str]:
         return self._names.get(name, ())
@@ -105,12 +112,23 @@ def names() -> dict[str, Sequence[str]]:
 
 
 @pytest.fixture
-def run(site: Site, image: BusyboxImage, names: dict[str, Sequence[str]]) -> Iterator[Callable[[Scenario], None]]:
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which engine: crun's, unless the test is for each."""
+    return str(getattr(request, "param", "crun"))
+
+
+ON_EACH = pytest.mark.parametrize("kind", ["crun", "lxc"], indirect=True)
+
+
+@pytest.fixture
+def run(
+    site: Site, image: BusyboxImage, names: dict[str, Sequence[str]], kind: str
+) -> Iterator[Callable[[Scenario], None]]:
     directory = site.directory / "gw"
     directory.mkdir()
 
     async def main(scenario: Scenario) -> None:
-        world = World(directory, image, names)
+        world = World(directory, image, names, kind)
         await world.open()
         try:
             async with asyncio.timeout(60):
@@ -140,6 +158,7 @@ def listening(port: int) -> Iterator[None]:
         yield
 
 
+@ON_EACH
 def test_apps_cannot_reach_each_other_unless_both_say_so(run: Run) -> None:
     async def scenario(world: World) -> None:
         await world.up("web.main", WEB, serves(80, "hello"))
@@ -168,6 +187,7 @@ def test_services_of_one_app_know_each_other_by_name(run: Run) -> None:
     run(scenario)
 
 
+@ON_EACH
 def test_published_ports(run: Run, site: Site) -> None:
     async def scenario(world: World) -> None:
         network = Network(ports=(PublishedPort(8080, 80), PublishedPort(8081, 80, host_ip="127.0.0.1")))
@@ -306,6 +326,7 @@ def test_whatever_somebody_removes_comes_back(run: Run, site: Site) -> None:
     run(scenario)
 
 
+@ON_EACH
 def test_another_agent_takes_over(run: Run, site: Site) -> None:
     async def scenario(world: World) -> None:
         await world.up("web.main", WEB, serves(80, "hello"))
