@@ -31,6 +31,7 @@ from gateway.field.lines import Lines
 from gateway.field.serial_buses import SerialBuses
 from gateway.host.facts import Facts, boot_id, max_processes, ram_bytes
 from gateway.host.files import read_limited
+from gateway.host.memory import be_frugal
 from gateway.host.process import shield_from_oom
 from gateway.images.export import Forms
 from gateway.images.puller import Puller
@@ -114,6 +115,7 @@ def run(profile: Path, config: Path | None, paths: Paths) -> int:
     """Run the agent until SIGTERM or SIGINT; the exit status of the process. Its APPs go on afterwards."""
     paths.prepare()
     shield_from_oom()
+    be_frugal()
     with _OnlyAgent(paths):
         try:
             import uvloop

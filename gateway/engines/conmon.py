@@ -11,7 +11,9 @@ import os
 import select
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from gateway.errors import TimedOut, ToolFailed, Unavailable
@@ -33,8 +35,8 @@ class Monitor:
     exits: Path
     log_file_bytes: int
     """When a file of the log's ring is full."""
-    prefix: tuple[str, ...]
-    """Enters the engine's mount namespace; empty where there is none."""
+    executor: Executor | None
+    """Its thread starts conmon, which then lives in that thread's mount namespace; None: whoever asks."""
     runtime: str
     arguments: tuple[str, ...]
     """Of the runtime, before the ones that conmon adds: `create --bundle DIRECTORY --pid-file FILE CONTAINER`."""
@@ -51,7 +53,8 @@ def create(monitor: Monitor) -> int:
     start_read, start_write = os.pipe2(os.O_CLOEXEC)
     argv = _argv(monitor)
     try:
-        spawned = _spawn(argv, monitor.bundle, sync_write, start_read)
+        spawn = partial(_spawn, argv, monitor.bundle, sync_write, start_read)
+        spawned = spawn() if monitor.executor is None else monitor.executor.submit(spawn).result(CREATE_TIMEOUT_S)
         os.close(sync_write)
         os.close(start_read)
         sync_write = start_read = -1
@@ -63,13 +66,13 @@ def create(monitor: Monitor) -> int:
         for descriptor in (sync_read, sync_write, start_read, start_write):
             if descriptor >= 0:
                 os.close(descriptor)
-    return _pid_of(answer, argv[len(monitor.prefix) :])
+    return _pid_of(answer, argv)
 
 
 def _argv(monitor: Monitor) -> list[str]:
     bundle, name = monitor.bundle, monitor.container
     return [
-        *monitor.prefix, "conmon", "--api-version", "1", "-c", name, "-u", name, "-n", name, "-r", monitor.runtime,
+        "conmon", "--api-version", "1", "-c", name, "-u", name, "-n", name, "-r", monitor.runtime,
         "-b", str(bundle), "-p", str(bundle / "pidfile"), "-P", str(bundle / "conmon.pid"),
         "-l", f"k8s-file:{bundle / 'ctr.log'}", "--log-size-max", str(monitor.log_file_bytes), "--no-sync-log",
         "--exit-dir", str(monitor.exits), "--persist-dir", str(bundle), "--socket-dir-path", str(bundle),

@@ -10,9 +10,11 @@ import asyncio
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -52,14 +54,17 @@ async def run_tool(
     pass_fds: Sequence[int] = (),
     max_output_bytes: int = MAX_OUTPUT_BYTES,
     merged: bool = False,
+    executor: Executor | None = None,
 ) -> Finished:
     """Run `argv` to its end. Its stdin is `stdin`; stdout and stderr are kept up to `max_output_bytes` each.
 
-    `merged`: stderr goes where stdout goes, in the order in which both were written. The program must close its outputs
-    when it ends: something that daemonises and keeps them would be waited for.
+    `merged`: stderr goes where stdout goes, in the order in which both were written. `executor`: its thread starts the
+    program, which then has that thread's namespaces. The program must close its outputs when it ends: something that
+    daemonises and keeps them would be waited for.
     ToolFailed: a non-zero exit code (unless `check` is False). TimedOut. Unavailable: it cannot be started.
     """
-    process = _start(argv, bool(stdin), environment, pass_fds, merged)
+    start = partial(_start, argv, bool(stdin), environment, pass_fds, merged)
+    process = start() if executor is None else await _start_on(executor, start)
     with _ended(process) as ended:
         try:
             async with asyncio.timeout(timeout_s):
@@ -79,6 +84,19 @@ async def run_tool(
     if check and exit_code != 0:
         raise ToolFailed(argv, exit_code, outputs[1].decode(errors="replace"))
     return Finished(exit_code, outputs[0], outputs[1])
+
+
+async def _start_on(executor: Executor, start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    starting = asyncio.get_running_loop().run_in_executor(executor, start)
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:  # it is started all the same
+        process = await starting
+        process.kill()
+        with _ended(process) as ended:
+            await ended.wait()
+        process.wait()
+        raise
 
 
 def _start(

@@ -102,7 +102,7 @@ class LxcEngine:
         try:
             await asyncio.to_thread(bundle.write, spec, image, directory, groups, self._mode is cgroup.Mode.V2, network)
             monitor = conmon.Monitor(
-                spec.id, directory, self._records.exits, logs.file_bytes(self._log_bytes), (), "/bin/sh",
+                spec.id, directory, self._records.exits, logs.file_bytes(self._log_bytes), None, "/bin/sh",
                 (str(directory / "launch"),), f"{self._writers_group}/{spec.id}",
             )  # fmt: skip
             starter = await asyncio.to_thread(conmon.create, monitor)

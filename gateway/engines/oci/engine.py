@@ -105,7 +105,7 @@ class OciEngine:
 
     @cached_property
     def _runtime(self) -> runtime.Runtime:
-        return runtime.Runtime(self._runtime_path, self._run / "runtime", self._namespace.prefix)
+        return runtime.Runtime(self._runtime_path, self._run / "runtime", self._namespace)
 
     @cached_property
     def _filters(self) -> Filters:
@@ -193,7 +193,7 @@ class OciEngine:
             made = await prepare(spec, image, directory)
             (directory / "config.json").write_text(json.dumps(self._config(*made, image, told, attached)))
             monitor = conmon.Monitor(
-                spec.id, directory, self._records.exits, logs.file_bytes(self._log_bytes), self._namespace.prefix,
+                spec.id, directory, self._records.exits, logs.file_bytes(self._log_bytes), self._namespace.executor,
                 self._runtime.path, ("--root", str(self._runtime.root)), f"{self._monitors_group}/{spec.id}",
             )  # fmt: skip
             pid = await asyncio.to_thread(conmon.create, monitor)

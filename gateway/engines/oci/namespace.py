@@ -10,7 +10,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -40,6 +40,14 @@ class MountNamespace:
     def path_to(self, mount: Path) -> str:
         """How a file that the agent has mounted is found from this namespace, which may not have that mount."""
         return f"/proc/{os.getpid()}/root{mount}" if self.private else str(mount)
+
+    @property
+    def executor(self) -> Executor | None:
+        """The thread that lives in this namespace: a program that it starts does, too, and nsenter's time is saved.
+
+        None where the agent itself is in the right one.
+        """
+        return self._thread if self.private else None
 
     async def prepare(self) -> None:
         """Make it, or find the one that an earlier agent pinned."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.engines.base import ExecResult
+from gateway.engines.oci.namespace import MountNamespace
 from gateway.engines.oci.terminal import PtyTerminal, open_console, open_relay
 from gateway.errors import NotSupported, TimedOut, ToolFailed
 from gateway.host.process import Finished, run_tool
@@ -51,12 +52,12 @@ def _fault(path: str) -> str:
 
 
 class Runtime:
-    """One runtime with its own state directory, entered through `prefix`."""
+    """One runtime with its own state directory, run in `namespace`."""
 
-    def __init__(self, path: str, root: Path, prefix: tuple[str, ...]) -> None:
+    def __init__(self, path: str, root: Path, namespace: MountNamespace) -> None:
         self.path = path
         self.root = root
-        self._prefix = prefix
+        self._namespace = namespace
 
     async def start(self, container: str) -> None:
         await self._call("start", container)
@@ -89,10 +90,11 @@ class Runtime:
             options = ("--pid-file", str(pidfile), "--process", str(description))
             command = (self.path, "--root", str(self.root), "exec", *options, container)
             call = run_tool(
-                (*self._prefix, *command),
+                command,
                 timeout_s=timeout_s + CALL_TIMEOUT_S,
                 check=False,
                 max_output_bytes=MAX_EXEC_OUTPUT_BYTES,
+                executor=self._namespace.executor,
                 merged=True,  # with crun in the order in which both were written
             )
             running = asyncio.create_task(call)
@@ -118,7 +120,7 @@ class Runtime:
             options = ["--tty", "--pid-file", str(pidfile), "--process", str(description)]
             if consoles := Path(self.path).name == "crun":
                 options += ["--console-socket", str(scratch / "console")]
-            argv = (*self._prefix, self.path, "--root", str(self.root), "exec", *options, container)
+            argv = (*self._namespace.prefix, self.path, "--root", str(self.root), "exec", *options, container)
             if consoles:
                 return await open_console(argv, scratch / "console", scratch)
             return await open_relay(argv, rows, columns, scratch, PtyTerminal)
@@ -128,7 +130,7 @@ class Runtime:
 
     async def _call(self, verb: str, *arguments: str, check: bool = True) -> Finished:
         argv = (self.path, "--root", str(self.root), verb, *arguments)
-        done = await run_tool((*self._prefix, *argv), timeout_s=CALL_TIMEOUT_S, check=False)
+        done = await run_tool(argv, timeout_s=CALL_TIMEOUT_S, check=False, executor=self._namespace.executor)
         if check and done.exit_code != 0:
             raise ToolFailed(argv, done.exit_code, done.stderr.decode(errors="replace"))
         return done
