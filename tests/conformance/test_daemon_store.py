@@ -6,21 +6,22 @@ import asyncio
 import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.engines.base import ContainerSpec
+from gateway.engines.base import ContainerSpec, ContainerState
 from gateway.engines.docker import engine as module
 from gateway.engines.docker.engine import DockerEngine
 from gateway.engines.docker.http import Api
 from gateway.engines.instance import instance_name
-from gateway.errors import Corrupted, NotFound
+from gateway.errors import Corrupted, NotFound, Unavailable
 from gateway.images.export import ImageExport
 from gateway.images.manifest import Descriptor
-from tests.conformance.conftest import LOG_BYTES
+from tests.conformance.conftest import DAEMONS, LOG_BYTES
 from tests.conformance.rootfs import IMAGE, BusyboxImage
 from tests.site.daemons import ApiDaemon
 
@@ -199,6 +200,35 @@ def test_two_agents_do_not_see_each_other(site: Site, daemon: ApiDaemon, image: 
         assert len(await site.tags()) == 1
 
     run(site, scenario)
+
+
+def test_the_daemon_is_killed_and_comes_back(engine: str, image: BusyboxImage) -> None:
+    """podman's containers need no daemon; Docker, without live-restore, ends its own when it is back."""
+
+    async def scenario(site: Site, daemon: ApiDaemon) -> None:
+        script = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
+        await site.engine.create(replace(SPEC, command=("sh", "-c", script)))
+        await site.engine.start(SPEC.id)
+        (before,) = await site.engine.list()
+        daemon.kill()
+        with pytest.raises(Unavailable):
+            await site.engine.list()
+        await asyncio.to_thread(daemon.start)
+        went_on = False
+        async for _ in site.engine.exits():
+            with suppress(Unavailable):
+                (status,) = await site.engine.list()
+                if status.state is ContainerState.EXITED:
+                    break
+                if not went_on and engine == "podman":
+                    went_on = True
+                    assert status == before
+                    await site.engine.kill(SPEC.id)
+        assert went_on is (engine == "podman")
+
+    with tempfile.TemporaryDirectory(prefix="fg-", dir="/run") as directory, DAEMONS[engine]() as mortal:
+        site = Site(Path(directory), mortal, image)
+        run(site, lambda: scenario(site, mortal))
 
 
 def test_containers_of_an_earlier_boot_are_made_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
