@@ -34,9 +34,10 @@ class Answers:
         while len(self._kept) > MAX_ANSWERS or sum(len(kept.message) for kept in self._kept.values()) > MAX_BYTES:
             del self._kept[next(iter(self._kept))]
 
-    def find(self, request: str) -> bytes | None:
+    def find(self, request: str, op: str) -> bytes | None:
+        """To the same message, sent as the same operation."""
         kept = self._kept.get(request)
-        return kept.message if kept is not None else None
+        return kept.message if kept is not None and kept.op == op else None
 
     def confirmed(self, request: str) -> None:
         self._kept.pop(request, None)

@@ -71,7 +71,7 @@ class Remote:
         self._operations = operations
         self._challenges = challenges
         self._clock = clock
-        self._under_way: set[str] = set()
+        self._under_way: set[tuple[str, str]] = set()
         self.answers = Answers()
         """To be sent until they are confirmed."""
 
@@ -85,15 +85,15 @@ class Remote:
                 )
             challenge = to_wire(self._challenges.issue(self._clock()))
             return self._encoded(Answer(self._gateway, self._incarnation, op, request, result=challenge))
-        if (kept := self.answers.find(request)) is not None:
+        if (kept := self.answers.find(request, op)) is not None:
             return kept
-        if request in self._under_way:
+        if (op, request) in self._under_way:
             return None
-        self._under_way.add(request)
+        self._under_way.add((op, request))
         try:
             return await self._verify(op, request, message)
         finally:
-            self._under_way.discard(request)
+            self._under_way.discard((op, request))
 
     def confirmed(self, message: bytes) -> None:
         """The cloud has an answer. Corrupted, InvalidInput: it is not the cloud's word."""
@@ -107,12 +107,14 @@ class Remote:
         expected = self._keys.operators()
         try:
             operation = (await self._verifier.operation(message, expected)).operation
+            if operation.op != op:
+                raise InvalidInput(f"cannot accept the operation: it came as {op}, but asks for {operation.op}")
         except FieldgateError as failure:
             # Not kept: whoever has no key must not push out the answers to those who have.
             log.warning("operation refused op=%s cause=%s", op, failure)
             return self._encoded(self._refused(op, request, failure))
         try:
-            result = await self._do(op, operation, next(e for e in expected if e.authority == operation.authority))
+            result = await self._do(operation, next(e for e in expected if e.authority == operation.authority))
             answer = Answer(self._gateway, self._incarnation, op, request, operation.id, result)
         except FieldgateError as failure:
             log.warning("operation failed op=%s id=%s cause=%s", op, operation.id, failure)
@@ -121,15 +123,15 @@ class Remote:
         self.answers.keep(request, op, encoded, self._clock())
         return encoded
 
-    async def _do(self, op: str, operation: Operation, expected: Expected) -> Any:
-        if operation.op != op:
-            raise InvalidInput(f"cannot accept the operation: it came as {op}, but asks for {operation.op}")
+    async def _do(self, operation: Operation, expected: Expected) -> Any:
         self._check_new(operation)
         self._challenges.redeem(operation.challenge, operation.boot_id, self._clock())
         check_operation(operation, expected)
         if operation.app:
             self._check_owner(operation)
-        log.info("operation op=%s app=%s id=%s authority=%s", op, operation.app, operation.id, operation.authority)
+        log.info(
+            "operation op=%s app=%s id=%s authority=%s", operation.op, operation.app, operation.id, operation.authority
+        )
         result = await self._done(operation, expected)
         if operation.op in READING:
             return result

@@ -14,10 +14,11 @@ def test_until_it_is_confirmed() -> None:
     assert answers.next_due_s() == 100.0 + FIRST_PAUSE_S
     assert answers.due(100.0 + FIRST_PAUSE_S) == [("why", b"answer")]
     assert answers.due(100.0 + FIRST_PAUSE_S) == []
-    assert answers.find("r") == b"answer"
+    assert answers.find("r", "why") == b"answer"
+    assert answers.find("r", "exec") is None
     answers.confirmed("r")
     answers.confirmed("r")
-    assert answers.find("r") is None
+    assert answers.find("r", "why") is None
     assert answers.next_due_s() is None
 
 
@@ -48,8 +49,8 @@ def test_bounded_in_number_and_in_bytes() -> None:
     answers = Answers()
     for number in range(MAX_ANSWERS + 5):
         answers.keep(str(number), "why", b"x", 0.0)
-    assert answers.find("4") is None
-    assert answers.find("5") == b"x"
+    assert answers.find("4", "why") is None
+    assert answers.find("5", "why") == b"x"
     answers.keep("large", "logs", b"x" * MAX_BYTES, 0.0)
-    assert answers.find(str(MAX_ANSWERS + 4)) is None
-    assert answers.find("large") is not None
+    assert answers.find(str(MAX_ANSWERS + 4), "why") is None
+    assert answers.find("large", "logs") is not None

@@ -173,13 +173,17 @@ def test_the_same_message_gets_the_same_answer_and_is_done_once(tmp_path: Path) 
         assert second is None, "while it is being done it is not begun again"
         assert await gateway.remote.operate("exec", message) == first
         assert len(gateway.audit.entries()) == 1
+        error = (await gateway.send("pin", message))["error"]
+        assert error is not None
+        assert "it came as pin, but asks for exec" in error["message"]
+        assert await gateway.remote.operate("exec", message) == first, "the refusal has not taken its place"
 
         request = json.loads(first)["request"]
         with pytest.raises(Corrupted):
             gateway.remote.confirmed(encode_confirm(bytes(32), "gw", request))
-        assert gateway.remote.answers.find(request) == first, "a forged confirmation frees nothing"
+        assert gateway.remote.answers.find(request, "exec") == first, "a forged confirmation frees nothing"
         gateway.remote.confirmed(encode_confirm(bytes.fromhex(SECRET), "gw", request))
-        assert gateway.remote.answers.find(request) is None
+        assert gateway.remote.answers.find(request, "exec") is None
         error = (await gateway.send("exec", message))["error"]
         assert error is not None
         assert "cannot do operation 0" in error["message"]
