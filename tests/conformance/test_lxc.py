@@ -159,7 +159,8 @@ def test_lxcs_own_words_say_why_it_does_not_start(make: Make) -> None:
         await engine.create(replace(SPEC, command=("/no/such/program",)))
         with pytest.raises(ToolFailed, match='No such file or directory - Failed to exec "/no/such/program"'):
             await engine.start(SPEC.id)
-        assert await said(engine) == []
+        status = await only(engine)
+        assert status.state is ContainerState.EXITED
 
     with_engine(make, scenario)
 

@@ -1,6 +1,6 @@
 """Writes everything that lxc needs for one container into its directory, and mounts its root file system.
 
-config      for lxc-start           attach.conf  the same without log and hooks, for lxc-attach
+config      for lxc-start           attach.conf  the same without hooks, for lxc-attach
 launch      what conmon runs        go           where the hook waits for the word to start
 seccomp     the policy              config.json  how the main process is run, for exec
 """

@@ -103,7 +103,7 @@ def config(spec: ContainerSpec, image: ImageConfig, user: User, system: bool, pl
 
 
 def start_only(place: Place) -> str:
-    """What only `lxc-start` is to read: its log, and the hooks that let the engine in."""
+    """What only `lxc-start` is to read: the hooks that let the engine in."""
     directory = str(place.directory)
     counted = (
         f"/sys/fs/cgroup/{place.group}/memory.events"
@@ -111,8 +111,6 @@ def start_only(place: Place) -> str:
         else f"/sys/fs/cgroup/memory/{place.group}/memory.oom_control"
     )
     return (
-        f"lxc.log.file = {directory}/lxc.log\n"
-        "lxc.log.level = INFO\n"
         f"lxc.hook.start-host = {shlex.join(('/bin/sh', '-c', WAIT_HOOK, directory))}\n"
         f"lxc.hook.stop = {shlex.join(('/bin/sh', '-c', STOP_HOOK, counted, f'{directory}/memory'))}\n"
     )
@@ -121,10 +119,11 @@ def start_only(place: Place) -> str:
 def launcher(container: str, containers: Path, arguments: tuple[str, ...]) -> str:
     """The script that conmon takes for an OCI runtime: `create --bundle DIRECTORY --pid-file FILE CONTAINER`.
 
-    `lxc-start` becomes conmon's child when this shell ends; it must not hand on descriptors (-C) or write to the
-    container's own output (-q).
+    `lxc-start` becomes conmon's child when this shell ends; it must not hand on descriptors (-C).
     """
-    command = ("lxc-start", "-F", "-C", "-q", "-o", "none", "-n", container, "-P", str(containers), "--", *arguments)
+    # By options: lxc 6.0 does not heed the level that stands in the configuration.
+    log = ("-o", str(containers / container / "lxc.log"), "-l", "INFO")
+    command = ("lxc-start", "-F", "-C", "-q", *log, "-n", container, "-P", str(containers), "--", *arguments)
     return f'{shlex.join(command)} &\necho $! >"$5"\n'
 
 
