@@ -110,7 +110,8 @@ class Observer:
 
     def _container(self, status: ContainerStatus, memory: AppMemory) -> ContainerView:
         assessment = self._health.assessment(status.id)
-        memory.note_health(status.service, assessment.health)
+        if status.state is ContainerState.RUNNING:  # how one was that has ended does not end its series of failures
+            memory.note_health(status.service, assessment.health)
         return ContainerView(
             status,
             assessment.health,
