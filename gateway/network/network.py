@@ -163,6 +163,9 @@ class Network:
     async def _repair(self) -> None:
         if not self._links:
             return
+        if off := [family for family in self._families() if not present.forwards(family)]:
+            await self._worker.ask({"do": "forward", "families": off, "on": True})
+            log.warning("forwarding switched on again families=%s", ",".join(off))
         lost = self._lost(self._links.values())
         taken_over = self._contents is None
         changed = not taken_over and await self._watch.changed()
@@ -227,8 +230,7 @@ class Network:
     async def _apply(self, links: Mapping[str, Link], steps: Sequence[dict[str, Any]] = ()) -> None:
         """Make the rules those of `links`, then do `steps`; then it is remembered and told to the containers."""
         if self._forwarding_begun is None:
-            families = ["ipv4", "ipv6"] if self._layout.range6 else ["ipv4"]
-            (begun,) = await self._worker.ask({"do": "forward", "families": families, "on": True})
+            (begun,) = await self._worker.ask({"do": "forward", "families": self._families(), "on": True})
             self._forwarding_begun = tuple(begun)
         servers = {link.key: self._servers_of(link) for link in links.values()}
         wanted = ruleset.contents(self._layout, links, self._names.allowed, servers)
@@ -252,6 +254,9 @@ class Network:
         self._links = dict(links)
         self._watch.changed_ourselves(1 if script else 0)
         self._remember()
+
+    def _families(self) -> list[str]:
+        return ["ipv4", "ipv6"] if self._layout.range6 else ["ipv4"]
 
     def _remember(self) -> None:
         names = self._names.current

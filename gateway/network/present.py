@@ -78,6 +78,14 @@ def clash(layout: Layout, routes: Iterable[Route]) -> str:
     return ""
 
 
+def forwards(family: str) -> bool:
+    """Whether the kernel passes packets on, of `ipv4` or `ipv6`."""
+    name = "ip_forward" if family == "ipv4" else "conf/all/forwarding"
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/net", family, name).read_text().strip() != "0"
+    return False
+
+
 def default_metrics() -> dict[str, frozenset[int]]:
     """Interface -> the metrics of its default routes, IPv4 and IPv6."""
     texts = _texts()

@@ -309,6 +309,7 @@ def test_whatever_somebody_removes_comes_back(run: Run, site: Site) -> None:
             ["nft", "flush", "ruleset"],
             ["nft", "flush", "chain", "inet", next(iter(ruleset().split("table inet ")[1:])).split()[0], "from_apps"],
             ["ip", "route", "flush", "dev", link],
+            ["sysctl", "-qw", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0"],
             ["ip", "link", "set", link, "down"],
             ["ip", "link", "delete", link],
         ):
