@@ -1,4 +1,4 @@
-"""`fieldgate deploy`: run an APP from a Compose file on this gateway, signed with its local key.
+"""`fieldgate deploy`: run an APP from a Compose file or a package on this gateway, signed with its local key.
 
 The desired state of the authority `local` holds all APPs that were deployed here (local_apps.py). The agent checks the
 signature as it would the cloud's: the profile must trust `identity/local.pub`.
@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway.cli.client import Agent
 from gateway.cli.local_apps import Documents, LocalApps, local_apps
+from gateway.cli.local_packages import import_package, is_package, load_package
 from gateway.errors import InvalidInput, NotFound, Unavailable
 from gateway.host.files import read_limited, write_durable
 from gateway.model.names import APP, check
@@ -26,7 +27,8 @@ REMOVAL_S = 60.0
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", type=Path, nargs="?", help="Compose file; its images must be pinned by digest")
+    command.add_argument("file", type=Path, nargs="?", help="Compose file with pinned images, or a package (*.tar)")
+    command.add_argument("--host", default="", metavar="APP/SERVICE", help="the container that a package is put into")
     command.add_argument("--remove", metavar="APP", default="", help="remove an APP that was deployed here")
     command.add_argument("--purge", action="store_true", help="with --remove: its volumes, too, once it is gone")
 
@@ -40,7 +42,7 @@ def run(options: argparse.Namespace, paths: Paths) -> int:
     if options.remove:
         said = _remove(agent, paths, options.remove, options.purge)
     else:
-        said = _deploy(agent, paths, options.file)
+        said = _deploy(agent, paths, options.file, options.host)
     if options.json:
         print_json(said)
     else:
@@ -50,8 +52,17 @@ def run(options: argparse.Namespace, paths: Paths) -> int:
     return 0
 
 
-def _deploy(agent: Agent, paths: Paths, file: Path) -> dict[str, Any]:
-    name, document = _load(file)
+def _deploy(agent: Agent, paths: Paths, file: Path, host: str) -> dict[str, Any]:
+    from gateway.documents import manifest
+
+    if is_package(file):
+        document = manifest.pin(load_package(file, host), {})
+        import_package(agent, file)
+    elif host:
+        raise InvalidInput(f"cannot put {file} into {host}: --host is for packages; a Compose file has x-esdk.host")
+    else:
+        document = _load(file)
+    name = manifest.parse(document).name
     with local_apps(paths) as kept:
         status = agent.call("GET", "/v1/status")
         before = kept.accepted(_revision(status))
@@ -95,15 +106,14 @@ def _purge(agent: Agent, app: str) -> None:
             time.sleep(0.1)
 
 
-def _load(path: Path) -> tuple[str, dict[str, Any]]:
+def _load(path: Path) -> dict[str, Any]:
     from gateway.documents import manifest
 
     try:
         text = read_limited(path, MAX_BYTES)
     except OSError as failure:
         raise NotFound(f"cannot read {path}: {failure.strerror}") from failure
-    document = manifest.pin(manifest.load(text), {})
-    return manifest.parse(document).name, document
+    return manifest.pin(manifest.load(text), {})
 
 
 def _revision(status: dict[str, Any]) -> int:

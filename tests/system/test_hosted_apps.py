@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from imagebuild.package import build_package
+from imagebuild.package import build_package, write_archive
 
 from gateway.cli.client import Agent
 from gateway.documents import manifest, package
@@ -59,8 +59,8 @@ class Box:
         self.wanted["shared-box"] = manifest.pin(document, {service["image"]: self.busybox})
         self.deploy()
 
-    def deploy_package(self, name: str, edit: dict[str, str] | None = None) -> None:
-        """Build, push, and deploy what `app.toml` says. `edit`: text of `app.toml` or of the programs -> other text."""
+    def build_package(self, name: str, edit: dict[str, str] | None = None) -> Path:
+        """The layout. `edit`: text of `app.toml` or of the programs -> other text."""
         source, layout = self.directory / "package", self.directory / "layout"
         shutil.rmtree(source, ignore_errors=True)
         shutil.copytree(SAMPLE / name, source)
@@ -69,11 +69,21 @@ class Box:
             for old, new in (edit or {}).items():
                 text = text.replace(old, new)
             file.write_text(text)
-        build_package(source, layout, zstd=True)
+        return build_package(source, layout, zstd=True).layout
+
+    def deploy_package(self, name: str, edit: dict[str, str] | None = None) -> None:
+        """By the cloud: pushed to the registry, and what `app.toml` says signed as a manifest."""
+        layout = self.build_package(name, edit)
         image = self.registry.push(layout, f"packages/{name}:1")
-        document = package.expand((source / "app.toml").read_bytes(), image)
+        document = package.expand((self.directory / "package" / "app.toml").read_bytes(), image)
         self.wanted[document["name"]] = manifest.pin(document, {})
         self.deploy()
+
+    def deploy_archive(self, name: str) -> None:
+        """By hand on the gateway, without a registry."""
+        archive = self.directory / f"{name}.tar"
+        write_archive(self.build_package(name), archive)
+        self.gateway.cli("deploy", str(archive))
 
     def remove(self, name: str) -> None:
         del self.wanted[name]
@@ -145,11 +155,11 @@ def all_are_new(box: Box, pids: dict[str, int]) -> bool:
 
 
 def test_packages_live_in_one_container_and_do_not_notice_each_other(box: Box) -> None:
-    box.deploy_package("heartbeat")
+    box.deploy_archive("heartbeat")
     wait_until(lambda: "no APP shared-box is deployed" in box.app("heartbeat")["reason"], "the wait for its host", 20)
     box.deploy_host(["census"])
-    wait_until(lambda: "[heartbeat] there would allow it" in box.app("heartbeat")["reason"], "the refusal", 20)
-    box.deploy_host(["heartbeat", "census", "hungry"])
+    wait_until(lambda: "[local/heartbeat] there would allow it" in box.app("heartbeat")["reason"], "the refusal", 20)
+    box.deploy_host(["local/heartbeat", "census", "hungry"])
     box.deploy_package("census")
     pids = box.settled("shared-box", "heartbeat", "census")
 
