@@ -141,6 +141,11 @@ class Records:
         self._started[container] = time.time_ns()
         (self.directory(container) / "started").write_text(str(self._started[container]))
 
+    def unset_started(self, container: str) -> None:
+        """It was about to be started, and was not."""
+        self._started.pop(container, None)
+        (self.directory(container) / "started").unlink(missing_ok=True)
+
     def started_ns(self, container: str) -> int:
         """0 when it was not started."""
         if container not in self._started:

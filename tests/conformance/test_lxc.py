@@ -160,7 +160,7 @@ def test_lxcs_own_words_say_why_it_does_not_start(make: Make) -> None:
         with pytest.raises(ToolFailed, match='No such file or directory - Failed to exec "/no/such/program"'):
             await engine.start(SPEC.id)
         status = await only(engine)
-        assert status.state is ContainerState.EXITED
+        assert (status.state, status.started_ns) == (ContainerState.EXITED, 0)
 
     with_engine(make, scenario)
 

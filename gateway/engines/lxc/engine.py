@@ -83,7 +83,7 @@ class LxcEngine:
             await self.remove(container)
             return
         if self._records.started_ns(container) and tools.waits(process):
-            (self.directory(container) / "started").unlink(missing_ok=True)  # it was about to be
+            self._records.unset_started(container)
         with contextlib.suppress(OSError):  # of one whose conmon made none
             self._keeper.watch(self._records.log(container))
         if process.alive():
@@ -128,7 +128,8 @@ class LxcEngine:
             await tools.release(directory, "go")
             await tools.started(directory, process, starter)
         except FieldgateError:
-            (directory / "started").unlink(missing_ok=True)
+            self._records.unset_started(container)
+            await monitored.exit_written(self._records, container)
             raise
 
     async def stop(self, container: str, grace_s: float) -> None:

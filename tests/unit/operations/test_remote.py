@@ -108,7 +108,7 @@ async def world(directory: Path, caps: dict[str, AuthorityCaps] | None = None) -
         audit = Audit(directory / "audit.jsonl")
         audit.load()
         acceptance = cast("Any", NoRefusals())
-        rooms = Rooms(acceptance, agent, agent._engine, UNUSED, UNUSED, UNUSED, UNUSED, UNUSED, audit)
+        rooms = Rooms(acceptance, agent, agent._engine, UNUSED, UNUSED, UNUSED, UNUSED, UNUSED, audit, UNUSED)
         operations = Operations(ENROLMENT, "board", rooms, asyncio.Event())
         tokens = count(1)
         found = World(cast("Any", None), audit, site, agent)
@@ -283,7 +283,7 @@ def test_an_authority_asks_for_what_the_profile_lists_and_about_its_own_apps(tmp
 def test_any_bytes_get_an_answer_and_nothing_is_kept(tmp_path: Path, op: str, message: bytes) -> None:
     async def main() -> None:
         audit = Audit(tmp_path / "audit.jsonl")
-        rooms = Rooms(UNUSED, UNUSED, UNUSED, UNUSED, UNUSED, UNUSED, UNUSED, UNUSED, audit)
+        rooms = Rooms(UNUSED, UNUSED, UNUSED, UNUSED, UNUSED, UNUSED, UNUSED, UNUSED, audit, UNUSED)
         operations = Operations(ENROLMENT, "board", rooms, asyncio.Event())
         remote = Remote(ENROLMENT, Worker(), Keys({"cloud": EVERYTHING}), operations, Challenges("b", lambda: "0" * 32))
         answer = await remote.operate(op, message)
