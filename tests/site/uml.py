@@ -34,7 +34,10 @@ mount -t tmpfs run /run; mount -t tmpfs tmp /tmp
 # The option has a name since Linux 6.12.
 mount -t hostfs -o {directory} none /mnt 2>/dev/null || mount -t hostfs -o hostfs={directory} none /mnt
 mount -t cgroup2 -o nsdelegate,memory_recursiveprot none /sys/fs/cgroup  # as systemd does
-insmod /usr/lib/uml/modules/$(uname -r)/kernel/fs/overlayfs/overlay.ko 2>/dev/null
+for module in fs/overlayfs/overlay drivers/block/loop; do
+    insmod /usr/lib/uml/modules/$(uname -r)/kernel/$module.ko 2>/dev/null
+done
+[ -e /dev/loop-control ] || mknod -m 600 /dev/loop-control c 10 237
 ip link set lo up
 cd {root}
 {python} {arguments}
