@@ -23,7 +23,7 @@ test-fast: setup
 	@$(PYTHON) tests/budget.py 180 $(MAKE) --no-print-directory lint unit
 
 test-system: setup
-	@$(PYTHON) tests/budget.py 600 $(PYTHON) -m pytest -q $(wildcard tests/conformance) tests/system \
+	@$(PYTHON) tests/budget.py 1080 $(PYTHON) -m pytest -q $(wildcard tests/conformance) tests/system \
 		--ignore=tests/system/arm64
 
 # What the board boots from comes from the network, once per version: that is no test's time.

@@ -141,6 +141,8 @@ def mounts() -> set[str]:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields = line.split()
         kind = fields[fields.index("-") + 1]
+        if fields[4].startswith("/var/tmp/fg-podman-") and fields[4].endswith("/root/overlay"):
+            continue  # its store, which podman mounts whenever it likes; `site/daemons.py` unmounts it at the end
         found.add(f"{fields[4]} {fields[3]}" if kind == "nsfs" else fields[4])
     return found
 
