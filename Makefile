@@ -29,7 +29,7 @@ test-system: setup
 # What the board boots from comes from the network, once per version: that is no test's time.
 test-arm64: setup
 	@PYTHONPATH=packaging $(PYTHON) -m tests.site.arm64_files
-	@$(PYTHON) tests/budget.py 180 $(PYTHON) -m pytest -q tests/system/arm64
+	@$(PYTHON) tests/budget.py 600 $(PYTHON) -m pytest -q tests/system/arm64
 
 nightly: setup
 	$(PYTHON) -m pytest -q tests/nightly
