@@ -30,7 +30,11 @@ for node in 'null 1 3' 'zero 1 5' 'full 1 7' 'random 1 8' 'urandom 1 9' 'tty 5 0
 done
 mkdir -p /dev/pts /dev/shm /dev/mqueue
 mount -t devpts devpts /dev/pts; mount -t tmpfs shm /dev/shm
-mount -t tmpfs run /run; mount -t tmpfs tmp /tmp
+mount -t tmpfs run /run
+case {root}/ in
+    /tmp/*) mkdir /run/tmp; export TMPDIR=/run/tmp ;;  # a tmpfs there would hide the tree
+    *) mount -t tmpfs tmp /tmp ;;
+esac
 # The option has a name since Linux 6.12.
 mount -t hostfs -o {directory} none /mnt 2>/dev/null || mount -t hostfs -o hostfs={directory} none /mnt
 mount -t cgroup2 -o nsdelegate,memory_recursiveprot none /sys/fs/cgroup  # as systemd does
